@@ -1,0 +1,57 @@
+# Two commands are enough to start: `make ask` and `make test`. Both build on `make setup`.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+MODEL  := $(VENV)/.model
+EXTRAS := documents,local,torch,dev
+
+# The document that every Python carries: the language reference, as `help()` shows it.
+DOC ?= $(VENV)/language-reference.txt
+Q   ?= What does the nonlocal statement do?
+ASK ?=
+
+.PHONY: help setup model ask test check wheel-test bench clean
+
+help:  ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## Make the environment in .venv, with all extras.
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@touch $@
+
+model: $(MODEL)  ## Fetch the embedded model (90 MB, once).
+
+$(MODEL): $(READY)
+	$(BIN)/memagent pull
+	@touch $@
+
+$(VENV)/language-reference.txt: $(READY)
+	$(BIN)/python -c 'import pydoc_data.topics as t; print("\n\n".join(t.topics[k] for k in sorted(t.topics)))' > $@
+
+ask: $(MODEL) $(DOC)  ## Read a document and answer: make ask DOC=book.txt Q="Who inherits the house?"
+	HF_HUB_OFFLINE=1 $(BIN)/memagent ask "$(DOC)" -q "$(Q)" $(ASK)
+
+test: $(MODEL)  ## Run all tests.
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, formatting and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel-test: $(READY)  ## Build the wheel, install it into an empty environment and run it there.
+	rm -rf build dist && $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv build/empty && build/empty/bin/pip install --quiet --constraint constraints.txt dist/*.whl
+	build/empty/bin/memagent --version
+	cd build && XDG_DATA_HOME=$$PWD/data empty/bin/memagent readings list
+
+bench: $(MODEL)  ## Run the benchmarks one after the other; each prints a ratio measured in one run.
+	for script in benchmarks/bench_*.py; do HF_HUB_OFFLINE=1 $(BIN)/python $$script || exit 1; done
+
+clean:  ## Remove the environment and what was built.
+	rm -rf $(VENV) build dist

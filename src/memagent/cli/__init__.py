@@ -1,0 +1,85 @@
+"""The command line: one file per command and no logic. This one runs a command and ends it well.
+
+Whatever goes wrong becomes one line on stderr and an exit status: 0 done, 2 bad input or setup, 3 stopped
+but resumable, 130 interrupted (resumable).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from memagent.errors import MemagentError
+
+
+class Commands(click.Group):
+    """Commands by name, imported when they are used, so that `--help` and completion are fast."""
+
+    names = ("ask", "readings", "pull", "completion")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order a newcomer meets them."""
+        return list(self.names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's file and take its `command`."""
+        if cmd_name not in self.names:
+            return None
+        import importlib
+
+        command: click.Command = importlib.import_module(f"memagent.cli.{cmd_name}").command
+        return command
+
+
+@click.command(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="memagent", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Read documents of any length with any LLM, at linear cost, with a memory you can watch.
+
+    \b
+    memagent ask book.txt -q "Who inherits the house?"
+    memagent ask contract.pdf annex.docx -q "When does it end?" --model gpt-5-mini
+    memagent readings
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status. Never raises and never prints a traceback."""
+    try:
+        status = cli.main(args=arguments, prog_name="memagent", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.ClickException as error:
+        return fail(error.format_message().replace("\n", " "), error.exit_code or 2)
+    except MemagentError as error:
+        return fail(str(error), error.exit_status)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return fail("interrupted; what was read is kept: `memagent readings` shows it", 130)
+    except BrokenPipeError:
+        # The reader of our output went away; what is left must not be flushed into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        return fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
+    except Exception as error:
+        if os.environ.get("MEMAGENT_DEBUG"):
+            raise
+        return fail(
+            f"internal error: {type(error).__name__}: {error}; set MEMAGENT_DEBUG=1 for its traceback", 1
+        )
+
+
+def fail(message: str, status: int) -> int:
+    """Print one line on stderr and return `status`."""
+    click.echo(f"memagent: {' '.join(message.split())}", err=True)
+    return 2 if status == 1 and not message.startswith("internal") else status

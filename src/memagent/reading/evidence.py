@@ -1,0 +1,152 @@
+"""Which words of a chunk support what a turn put into the memory, found without asking a model.
+
+Each new sentence of the memory is held against the sentences of the chunk: shared words count by how
+rare they are in the chunk, and every new number must stand in the quote. What does not reach the bar is
+left out, because no evidence is better than wrong evidence. It reads words, not meaning: a memory
+that turns a sentence into its opposite is not caught. It does not know models or protocols.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from memagent.documents.base import Chunk
+from memagent.reading.result import Evidence, Support
+
+BAR = 0.6  # the share of a memory sentence's weight that its quote must carry
+LONGEST = 600  # characters of a quote
+MOST = 5  # pieces of evidence of a reading
+
+_WORD = re.compile(r"\w+")
+_SENTENCE = re.compile(r"[^\n]*?(?:[.!?…。！？．؟।]+[\"'”’」』)\]]*(?=\s|$|[^\W\d_])|\n|$)")
+_NUMBER = re.compile(r"\d+")
+_GLUED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, case-folded; scripts without spaces give pairs of characters."""
+    found: list[str] = []
+    for match in _WORD.finditer(unicodedata.normalize("NFKC", text).casefold()):
+        word = match.group()
+        if _GLUED.search(word) and len(word) > 2:
+            found.extend(word[at : at + 2] for at in range(len(word) - 1))
+        else:
+            found.append(word)
+    return found
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Spans [start, end) of the sentences and lines of a text, without outer white space."""
+    spans = []
+    for match in _SENTENCE.finditer(text):
+        inner = match.group().strip()
+        if inner:
+            start = match.start() + match.group().index(inner)
+            spans.append((start, start + len(inner)))
+    return spans
+
+
+def supports(chunk: Chunk, names: Sequence[str], before: str, after: str) -> list[Support]:
+    """The quotes of `chunk` behind what is in the memory `after` the turn and was not `before` it.
+
+    `names` are the document's source names. At most one quote for each new sentence.
+    """
+    known = {_flat(before[start:end]) for start, end in sentences(before)}
+    new = [after[start:end] for start, end in sentences(after) if _flat(after[start:end]) not in known]
+    if not new:
+        return []
+    index = _ChunkIndex(chunk.text)
+    old_numbers = set(_NUMBER.findall(before))
+    found = []
+    for sentence in new:
+        best = index.best(sentence, set(_NUMBER.findall(sentence)) - old_numbers)
+        place = chunk.locate(*best[:2]) if best else None
+        if best and place:
+            quote = chunk.text[best[0] : best[1]]
+            evidence = Evidence(quote, names[place.source], place.page, place.start, place.end)
+            found.append(Support(evidence, sentence, best[2]))
+    return found
+
+
+class _ChunkIndex:
+    """The sentences of a chunk, with the words of each and what each word weighs."""
+
+    def __init__(self, text: str) -> None:
+        self._spans = sentences(text)
+        self._words = [frozenset(words(text[start:end])) for start, end in self._spans]
+        self._numbers = [frozenset(_NUMBER.findall(text[start:end])) for start, end in self._spans]
+        self._spread = Counter(word for sentence in self._words for word in sentence)
+
+    def _weight(self, word: str) -> float:
+        return math.log(1 + len(self._spans) / (1 + self._spread[word])) + 0.05
+
+    def best(self, sentence: str, numbers: set[str]) -> tuple[int, int, float] | None:
+        """The one or two neighbouring sentences that carry most of `sentence`, with their share."""
+        wanted = set(words(sentence))
+        total = sum(map(self._weight, wanted))
+        best: tuple[float, int, int, int] | None = None
+        for first in range(len(self._spans)):
+            for last in range(first, min(first + 2, len(self._spans))):
+                share = self._share(first, last, wanted, numbers) / total if total else 0.0
+                length = self._spans[last][1] - self._spans[first][0]
+                # A second sentence must earn its place, hence the small fee on it.
+                score = (share - 0.1 * (last - first), -length, first, last)
+                if share >= BAR and length <= LONGEST and (best is None or score > best):
+                    best = score
+        if best is None:
+            return None
+        _, _, first, last = best
+        share = self._share(first, last, wanted, numbers) / total
+        return self._spans[first][0], self._spans[last][1], share
+
+    def _share(self, first: int, last: int, wanted: set[str], numbers: set[str]) -> float:
+        there = frozenset().union(*self._words[first : last + 1])
+        if not numbers <= frozenset().union(*self._numbers[first : last + 1]):
+            return 0.0
+        shared = wanted & there
+        # One shared word is a coincidence unless it is all there is to share.
+        if len(shared) < min(2, len(wanted)):
+            return 0.0
+        return sum(map(self._weight, shared))
+
+
+def choose(found: Iterable[Support], *, problem: str, memory: str, answer: str) -> tuple[Evidence, ...]:
+    """The evidence of an answer: quotes that contain it first, then those that led to it.
+
+    A quote led to the answer if the memory sentence it supports is still in the final memory and
+    shares a word of substance with the answer or the problem.
+    """
+    kept = set(words(memory))
+    ranked: dict[tuple[str, int, int], tuple[tuple[int, float], Evidence]] = {}
+    asked, replied = set(words(problem)), set(words(answer))
+    for support in found:
+        bears = contains(support.evidence.quote, answer)
+        told = set(words(support.sentence))
+        remembered = len(told & kept) >= BAR * len(told)
+        relevant = _substance(told, replied) or _substance(told, asked)
+        if bears or (remembered and relevant):
+            rank = (int(bears), support.share)
+            spot = (support.evidence.source, support.evidence.start, support.evidence.end)
+            if spot not in ranked or ranked[spot][0] < rank:
+                ranked[spot] = (rank, support.evidence)
+    best = sorted(ranked.values(), key=lambda pair: pair[0], reverse=True)
+    return tuple(evidence for _, evidence in best[:MOST])
+
+
+def contains(quote: str, answer: str) -> bool:
+    """Whether the words of `answer` stand in `quote`, in their order and next to each other."""
+    wanted, there = _flat(answer), _flat(quote)
+    return bool(wanted) and f" {wanted} " in f" {there} "
+
+
+def _substance(told: set[str], other: set[str]) -> bool:
+    """Whether two sets of words share something longer than the short words every sentence has."""
+    return any(len(word) > 3 or _GLUED.search(word) or word.isdigit() for word in told & other)
+
+
+def _flat(text: str) -> str:
+    return " ".join(words(text))

@@ -1,0 +1,187 @@
+"""The reader: opens or resumes readings in the journal and runs them over one pass of a document.
+
+Command line, evaluation, server and trainer all call this. It does not know tasks, rewards or torch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from memagent.documents import Document, cut
+from memagent.errors import DocumentError, InputError
+from memagent.models.base import Model
+from memagent.reading.asking import Asker, Purse
+from memagent.reading.journal import Entry, Journal, new_id
+from memagent.reading.result import Reading
+from memagent.reading.run import OnProgress, Run
+from memagent.reading.settings import Plan, Settings
+from memagent.reading.stream import ChunkStream
+
+Result = TypeVar("Result")
+
+
+class Reader:
+    """Reads documents with one model and one set of settings.
+
+    `journal` keeps every turn (None: in memory only). `max_cost` bounds in USD what all readings of this
+    reader spend together, and needs a model with a price. `on_progress` is called after each turn.
+    `options` is noted in the journal: how to open the same model again.
+
+    >>> import asyncio
+    >>> from memagent import Reader, open_document
+    >>> from memagent.models import ScriptedModel
+    >>> model = ScriptedModel(lambda request: "the answer is \\\\boxed{42}")
+    >>> document = open_document(text="Deep Thought said 42. " * 50)
+    >>> reading = asyncio.run(Reader(model).read(document, "What did Deep Thought say?"))
+    >>> reading.answer, reading.status
+    ('42', 'answered')
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        settings: Settings | None = None,
+        *,
+        journal: Journal | None = None,
+        max_cost: float | None = None,
+        on_progress: OnProgress | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.plan = (settings or Settings()).resolve(model)
+        self.journal = journal or Journal()
+        self._purse = Purse(max_cost)
+        self._on_progress = on_progress or (lambda progress: None)
+        self._options = dict(options or {})
+        if max_cost is not None and model.price is None:
+            raise InputError(
+                "--max-cost needs the model's price: give --price PROMPT,COMPLETION in USD per million"
+            )
+
+    async def read(self, document: Document, problem: str, *, resume: bool = False) -> Reading:
+        """Read `document` for `problem`.
+
+        With `resume` the newest unfinished reading of the same document, problem, model and settings goes
+        on, and a finished one is returned without a call.
+
+        Raises:
+            InputError: the problem is empty, or a size does not fit the window.
+            SetupError: the model cannot be used at all.
+            StoppedError: stopped half-way; what is done is kept.
+        """
+        return (await self.read_all(document, [problem], resume=resume))[0]
+
+    def read_sync(self, document: Document, problem: str, *, resume: bool = False) -> Reading:
+        """`read` for code without an event loop."""
+        return asyncio.run(self.read(document, problem, resume=resume))
+
+    async def read_all(
+        self, document: Document, problems: Sequence[str], *, resume: bool = False
+    ) -> list[Reading]:
+        """Read `document` once for several problems, each with its own memory; in the order given."""
+        if not problems or not all(problem.strip() for problem in problems):
+            raise InputError("the problem is empty: say what the document is to be read for")
+        keys = {problem: self.key(document, problem) for problem in problems}
+        entries = []
+        for problem, key in keys.items():
+            found = self.journal.newest(key) if resume else None
+            entries.append(found or self._entry(document, problem, key))
+        readings = await self._run_all(document, entries)
+        return [readings[problem] for problem in problems]
+
+    async def resume(self, document: Document, entry: Entry) -> Reading:
+        """Go on with one reading of the journal; a finished one is returned without a call.
+
+        Raises:
+            DocumentError: `document` is not the one that was being read.
+        """
+        if document.fingerprint != entry.fingerprint:
+            raise DocumentError(
+                f"{document.name} has changed since reading {entry.id} began: ask again to read it anew"
+            )
+        if self.key(document, entry.problem) != entry.key:
+            raise InputError(
+                f"reading {entry.id} was made with another model or version of memagent: ask again"
+            )
+        return (await self._run_all(document, [entry]))[entry.problem]
+
+    def key(self, document: Document, problem: str) -> str:
+        """A digest of all that decides a reading: document, problem, model, settings and wording."""
+        wording = self.plan.wording()
+        parts = [document.fingerprint, problem, dict(self.model.identity), self.plan.what_matters(),
+                 wording.update_prompt("", "", "").text, wording.answer_prompt("", "").text]  # fmt: skip
+        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    def _entry(self, document: Document, problem: str, key: str) -> Entry:
+        return Entry(
+            id=new_id(),
+            created=time.time(),
+            state="reading",
+            problem=problem,
+            document=document.name,
+            fingerprint=document.fingerprint,
+            paths=document.paths,
+            model=dict(self.model.identity),
+            settings=_plain(self.plan),
+            key=key,
+            options=self._options,
+        )
+
+    async def _run_all(self, document: Document, entries: list[Entry]) -> dict[str, Reading]:
+        done = {entry.problem: Reading.from_json(entry.result) for entry in entries if entry.result}
+        open_entries = [entry for entry in entries if entry.problem not in done]
+        if not open_entries:
+            return done
+        sizes = [self.plan.chunk_bytes(self.model, entry.problem) for entry in open_entries]
+        max_bytes = min((size for size in sizes if size is not None), default=None)
+        chunks = cut(
+            document,
+            self.model.tokenizer,
+            tokens=self.plan.chunk_tokens,
+            max_bytes=max_bytes,
+            exact=self.plan.wording().exact_slices,
+        )
+        stream = ChunkStream(chunks, len(open_entries))
+        with contextlib.ExitStack() as held:
+            runs = [self._open(entry, document, held) for entry in open_entries]
+            await together([run.read(*stream.reader(number)) for number, run in enumerate(runs)])
+            stream.drain()
+            readings = await together([run.answer(stream.made, stream.tokens) for run in runs])
+        return done | {reading.problem: reading for reading in readings}
+
+    def _open(self, entry: Entry, document: Document, held: contextlib.ExitStack) -> Run:
+        held.enter_context(self.journal.lock(entry.id))
+        self.journal.begin(entry)
+        asker = Asker(self.model, self.journal, entry.id, purse=self._purse, seconds=entry.seconds)
+        return Run(
+            entry.problem,
+            self.plan,
+            self.model,
+            self.journal,
+            asker,
+            reading_id=entry.id,
+            sources=tuple(source.name for source in document.sources),
+            characters=document.characters,
+            on_progress=self._on_progress,
+        )
+
+
+def _plain(plan: Plan) -> dict[str, Any]:
+    return {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+
+
+async def together(work: Sequence[Awaitable[Result]]) -> list[Result]:
+    """Like `asyncio.gather`, but when one fails the others are cancelled and waited for."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

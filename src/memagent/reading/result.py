@@ -1,0 +1,139 @@
+"""What a reading leaves behind: turns, evidence, coverage, usage and the reading itself.
+
+Plain records with their JSON form; no behaviour, no knowledge of how they came about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# answered: read whole and answered; not_found: read whole, nothing to answer from; partial: some chunks
+# failed; unread: none could be read.
+Status = Literal["answered", "not_found", "partial", "unread"]
+
+# What became of a chunk's turn: a protocol's outcome, or `failed` where the model refused the text.
+TurnOutcome = Literal["keep", "add", "write", "done", "malformed", "empty", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A verbatim quote: characters [start, end) of the extracted text of `source`, page from 1 or None."""
+
+    quote: str
+    source: str
+    page: int | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """A quote, the memory sentence it supports, and the share of that sentence's weight it carries."""
+
+    evidence: Evidence
+    sentence: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One accepted turn over one chunk (or half of one). `memory` is the memory after it.
+
+    `start` and `end` are characters of the document's text. `trimmed` tells that the reply
+    reached its limit, or that its memory was over its budget and was cut; `calls` counts the model
+    calls behind it; `neutralised` counts the tags of the chunk that were
+    disarmed; `error` says why a failed turn failed.
+    """
+
+    chunk: str
+    start: int
+    end: int
+    outcome: TurnOutcome
+    memory: str
+    trimmed: bool = False
+    calls: int = 1
+    neutralised: int = 0
+    error: str | None = None
+    supports: tuple[Support, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether this turn changed the memory."""
+        return self.outcome in ("add", "write")
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What was read. `chunks` counts those made so far; split chunks count once."""
+
+    document_tokens: int = 0
+    chunks: int = 0
+    read: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What it took, over all sessions of a reading; calls spent in vain by reading ahead are included."""
+
+    model_calls: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    cost_usd: float = 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often each rule of reading was applied; `vain` counts calls that reading ahead made for nothing."""
+
+    keep: int = 0
+    add: int = 0
+    write: int = 0
+    done: int = 0
+    malformed: int = 0
+    empty: int = 0
+    failed: int = 0
+    trimmed: int = 0
+    recut: int = 0
+    neutralised: int = 0
+    vain: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A finished reading of one document for one problem. `as_json` is what `--json` prints."""
+
+    problem: str
+    answer: str
+    status: Status
+    evidence: tuple[Evidence, ...]
+    memory: str
+    coverage: Coverage
+    usage: Usage
+    reading_id: str
+    settings: dict[str, Any]
+    tally: Tally = field(default_factory=Tally)
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """A dictionary of plain values, in the order of the documented interface."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Reading:
+        """The inverse of `as_json`."""
+        return cls(
+            **{
+                **record,
+                "evidence": tuple(Evidence(**one) for one in record["evidence"]),
+                "coverage": Coverage(**record["coverage"]),
+                "usage": Usage(**record["usage"]),
+                "tally": Tally(**record["tally"]),
+                "notes": tuple(record["notes"]),
+            }
+        )

@@ -1,0 +1,241 @@
+"""One reading: a problem, the chunks of a document, a memory that is overwritten, an answer.
+
+Holds the only loop there is; whoever reads — command line, evaluation, server, trainer — comes through
+here. It does not know where chunks and models come from, nor where a reading is shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from memagent.documents import split
+from memagent.documents.base import Chunk
+from memagent.errors import TurnRefused, WindowOverflow
+from memagent.models.base import Completion, Model, Prompt, Request
+from memagent.reading.asking import Asker
+from memagent.reading.evidence import choose, supports
+from memagent.reading.guard import Guard
+from memagent.reading.journal import Journal
+from memagent.reading.lookahead import Lookahead
+from memagent.reading.memory import settle
+from memagent.reading.protocols import NO_MEMORY, parse_answer
+from memagent.reading.result import Coverage, Reading, Support, Tally, Turn, Usage
+from memagent.reading.settings import Plan
+from memagent.reading.verdict import judge
+
+ATTEMPTS = 2  # how often a refused chunk is asked
+SPLITS = 3  # a chunk still refused is halved at most so often before it counts as failed
+RECUTS = 32  # a chunk that overflows the window is halved as often as it takes
+SHORTEST = 16  # characters below which a chunk is not cut any further
+SUPPORTS = 4096  # candidates for evidence that are held at once, the newest
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A reading under way: what a screen shows after each turn. `turn` is None before the first."""
+
+    run: Run
+    turn: Turn | None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Run:
+    """The state of one reading. `memory`, `coverage`, `tally` and `usage` may be watched while it runs."""
+
+    def __init__(
+        self,
+        problem: str,
+        plan: Plan,
+        model: Model,
+        journal: Journal,
+        asker: Asker,
+        *,
+        reading_id: str,
+        sources: tuple[str, ...],
+        characters: int,
+        on_progress: OnProgress,
+    ) -> None:
+        self.problem = problem
+        self.plan = plan
+        self.reading_id = reading_id
+        self.characters = characters
+        self.memory = NO_MEMORY
+        self.coverage = Coverage()
+        self.tally = Tally()
+        self.position = 0  # characters of the document that are read
+        self._model = model
+        self._journal = journal
+        self._asker = asker
+        self._sources = sources
+        self._on_progress = on_progress
+        self._wording = plan.wording()
+        self._guard = Guard(model.special_tokens)
+        self._found: deque[Support] = deque(maxlen=SUPPORTS)
+        self._turns = self._calls = 0
+        self._guarded_problem = self._guard.neutralise(problem.strip())[0]
+
+    @property
+    def usage(self) -> Usage:
+        """Calls, tokens, seconds and money so far (`result.Usage`)."""
+        self._asker.usage.seconds = self._asker.seconds
+        return self._asker.usage
+
+    async def read(
+        self, next_chunk: Callable[[], Awaitable[Chunk | None]], leave: Callable[[], None]
+    ) -> None:
+        """Take in all chunks, or as many as the exit gate asks for; `leave` tells that no more are wanted."""
+        self._on_progress(Progress(self, None))
+        width = self.plan.read_ahead if self._wording.can_keep else 1
+        lookahead = Lookahead(next_chunk, self._read_chunk, width=width, may_ahead=self._may_ahead)
+        async with contextlib.aclosing(lookahead.turns(self.memory)) as accepted:
+            async for turns in accepted:
+                for turn in turns:
+                    self._accept(turn)
+                self._cover(turns)
+                if turns[-1].outcome == "done":
+                    break
+        leave()
+
+    async def answer(self, chunks: int, document_tokens: int) -> Reading:
+        """Ask for the answer from the memory alone, and draw up the reading.
+
+        Where the model refused every chunk there is nothing to ask: the reading comes back `unread`,
+        and what was refused is asked again when it is resumed.
+        """
+        self.coverage.chunks, self.coverage.document_tokens = chunks, document_tokens
+        self.coverage.skipped = chunks - self.coverage.read - self.coverage.failed
+        if not self.coverage.read:
+            self._journal.forget_refusals(self.reading_id)
+            return self._drawn_up("")
+        prompt = self._wording.answer_prompt(self._guarded_problem, self._guard.neutralise(self.memory)[0])
+        request = self._request(prompt, self.plan.answer_tokens, turn=chunks)
+        completion = await self._asker.ask("answer", self.memory, request)
+        self.tally.vain = self.usage.model_calls - self._calls - 1
+        reading = self._drawn_up(parse_answer(self._guard.restore(completion.text)))
+        self._journal.finish(self.reading_id, reading.as_json())
+        return reading
+
+    def _drawn_up(self, answer: str) -> Reading:
+        return Reading(
+            problem=self.problem,
+            answer=answer,
+            status=judge(answer, self.memory, self.coverage),
+            evidence=choose(self._found, problem=self.problem, memory=self.memory, answer=answer),
+            memory=self.memory,
+            coverage=self.coverage,
+            usage=self.usage,
+            reading_id=self.reading_id,
+            settings={"model": self._model.name, **asdict(self.plan)},
+            tally=self.tally,
+            notes=tuple(self._model.notes),
+        )
+
+    def _accept(self, turn: Turn) -> None:
+        self.memory, self.position = turn.memory, turn.end
+        self._found.extend(turn.supports)
+        setattr(self.tally, turn.outcome, getattr(self.tally, turn.outcome) + 1)
+        self.tally.trimmed += turn.trimmed
+        self.tally.neutralised += turn.neutralised
+        self._journal.accept(self.reading_id, self._turns, _turn_record(turn))
+        self._turns += 1
+        self._calls += turn.calls
+        self._on_progress(Progress(self, turn))
+
+    def _cover(self, turns: list[Turn]) -> None:
+        self.tally.recut += len(turns) > 1
+        failed = any(turn.outcome == "failed" for turn in turns)
+        self.coverage.chunks += 1
+        self.coverage.failed += failed
+        self.coverage.read += not failed
+
+    def _may_ahead(self) -> bool:
+        if self._asker.replaying:
+            # Calls that were cancelled before would be made, and cancelled, once more.
+            return False
+        # The longest call there can be: a whole chunk with a full memory.
+        prompt = self._wording.update_prompt(self._guarded_problem, self.memory, "")
+        return self._asker.can_afford(
+            self._request(prompt, 2 * self.plan.memory_tokens + self.plan.chunk_tokens, turn=0)
+        )
+
+    async def _read_chunk(self, chunk: Chunk, memory: str) -> list[Turn]:
+        """Read one chunk: a refusal is asked a second time, then the halves are read one after the other."""
+        text, tags = self._guard.neutralise(self._shown(chunk))
+        guarded_memory = self._guard.neutralise(memory)[0]
+        prompt = self._wording.update_prompt(self._guarded_problem, guarded_memory, text)
+        request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
+        for attempt in range(ATTEMPTS):
+            try:
+                completion = await self._asker.ask(chunk.name, memory, request, attempt)
+            except WindowOverflow as error:
+                return await self._halves(chunk, memory, str(error), calls=attempt + 1, splits=RECUTS)
+            except TurnRefused as error:
+                refusal = str(error)
+            else:
+                return [self._turn(chunk, memory, completion, tags=tags, calls=attempt + 1)]
+        return await self._halves(chunk, memory, refusal, calls=ATTEMPTS, splits=SPLITS)
+
+    async def _halves(self, chunk: Chunk, memory: str, why: str, *, calls: int, splits: int) -> list[Turn]:
+        """Read the two halves of a chunk that took `calls` in vain, or give it up after so many `splits`."""
+        if chunk.name.count(".") >= splits or len(chunk.text) < SHORTEST:
+            failed = Turn(
+                chunk=chunk.name, start=chunk.start, end=chunk.end, outcome="failed", memory=memory, error=why,
+                calls=calls,
+            )  # fmt: skip
+            return [failed]
+        first, second = split(chunk, self._model.tokenizer)
+        turns = await self._read_chunk(first, memory)
+        turns += await self._read_chunk(second, turns[-1].memory)
+        return [replace(turns[0], calls=turns[0].calls + calls), *turns[1:]]
+
+    def _shown(self, chunk: Chunk) -> str:
+        """The chunk as the prompt shows it: the published code strips the document's two ends."""
+        if not self._wording.exact_slices:
+            return chunk.text
+        text = chunk.text.lstrip() if chunk.is_first else chunk.text
+        return text.rstrip() if chunk.is_last else text
+
+    def _turn(self, chunk: Chunk, memory: str, completion: Completion, *, tags: int, calls: int) -> Turn:
+        update = self._wording.parse_update(self._guard.restore(completion.text))
+        after, trimmed = settle(update, memory, self.plan.memory_tokens, self._model.tokenizer)
+        return Turn(
+            chunk=chunk.name,
+            start=chunk.start,
+            end=chunk.end,
+            outcome=update.outcome,
+            memory=after,
+            trimmed=trimmed or (update.outcome in ("add", "write") and completion.finish == "length"),
+            calls=calls,
+            neutralised=tags,
+            supports=tuple(supports(chunk, self._sources, memory, after)) if after != memory else (),
+        )
+
+    def _request(self, prompt: Prompt, max_tokens: int, *, turn: int) -> Request:
+        return Request(
+            prompt=prompt,
+            max_tokens=max_tokens,
+            thinking_tokens=self.plan.thinking_tokens,
+            sampling=self.plan.sampling(turn),
+            one_token=self._wording.one_token,
+        )
+
+
+def _turn_record(turn: Turn) -> dict[str, Any]:
+    """A turn as the journal keeps it; the memory only where it changed."""
+    return {
+        "chunk": turn.chunk,
+        "start": turn.start,
+        "end": turn.end,
+        "outcome": turn.outcome,
+        "memory": turn.memory if turn.changed else None,
+        "trimmed": turn.trimmed,
+        "error": turn.error,
+        "evidence": json.dumps([asdict(support.evidence) for support in turn.supports]),
+    }

@@ -1,0 +1,77 @@
+"""Evidence is verbatim, in its place, and missing rather than wrong."""
+
+from memagent.documents.base import Chunk, Span
+from memagent.reading.evidence import choose, contains, sentences, supports
+
+TEXT = (
+    "Chapter 4. The harbour was quiet that morning. Captain Elena Marsh sold the brig Aurora for 4,200 guilders "
+    "in 1787. Nobody in the town spoke of it. The new owner was Tobias Keller, a grain merchant from Bremen.\n"
+    "He renamed her Fortuna. Rain fell for three days."
+)
+OFFSET = 1000
+
+
+def chunk(text=TEXT):
+    return Chunk(
+        index=0, name="0", text=text, start=0, tokens=1, spans=(Span(0, len(text), 0, OFFSET, page=3),)
+    )
+
+
+def found(before, after, text=TEXT):
+    return supports(chunk(text), ["harbour.txt"], before, after)
+
+
+def test_the_supporting_sentence_is_quoted_where_it_stands():
+    (support,) = found("No previous memory", "Elena Marsh sold the Aurora in 1787 for 4,200 guilders.")
+    evidence = support.evidence
+    assert evidence.quote.startswith("Captain Elena Marsh sold")
+    assert evidence.quote.endswith("in 1787.")
+    assert TEXT[evidence.start - OFFSET : evidence.end - OFFSET] == evidence.quote
+    assert (evidence.source, evidence.page) == ("harbour.txt", 3)
+
+
+def test_what_the_memory_held_before_needs_no_evidence():
+    old = "The new owner was Tobias Keller, a grain merchant."
+    assert found(old, old + "\nThe weather was bad.") == []
+
+
+def test_an_invention_has_no_evidence():
+    assert found("", "The treasure lies under the chapel floor in Lisbon.") == []
+
+
+def test_a_wrong_number_has_no_evidence():
+    assert found("", "Elena Marsh sold the brig Aurora for 9,999 guilders in 1787.") == []
+
+
+def test_chinese_and_korean():
+    chinese = "今天天气很好。李明在1998年搬到了上海。他喜欢喝茶。"
+    (support,) = found("", "李明1998年搬到上海", chinese)
+    assert support.evidence.quote == "李明在1998年搬到了上海。"
+    korean = "날씨가 맑았다. 김민수는 부산에서 태어났다. 그는 의사가 되었다."
+    (support,) = found("", "김민수는 부산에서 태어났다", korean)
+    assert support.evidence.quote == "김민수는 부산에서 태어났다."
+
+
+def test_what_bears_the_answer_comes_first():
+    memory = "The owner was Tobias Keller, a grain merchant from Bremen.\nElena Marsh sold the brig Aurora in 1787."
+    chosen = choose(found("", memory), problem="Who sold the Aurora?", memory=memory, answer="Elena Marsh")
+    assert "Elena Marsh" in chosen[0].quote
+
+
+def test_what_left_the_memory_and_does_not_bear_the_answer_is_left_out():
+    all_found = found("", "The new owner was Tobias Keller, a grain merchant from Bremen.")
+    assert choose(all_found, problem="Where is it?", memory="Nothing of that.", answer="In Oslo") == ()
+
+
+def test_containment_goes_by_whole_words():
+    assert contains("The brig Aurora sank.", "aurora")
+    assert not contains("The brigade sank.", "brig")
+    assert contains("我住在北京市", "北京")
+    assert not contains("anything", "")
+
+
+def test_sentences_are_verbatim_spans():
+    parts = [TEXT[start:end] for start, end in sentences(TEXT)]
+    assert "Nobody in the town spoke of it." in parts
+    assert "He renamed her Fortuna." in parts
+    assert all(part == part.strip() for part in parts)
