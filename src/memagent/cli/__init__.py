@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from memagent import __version__
 from memagent.errors import MemagentError
 
 
@@ -37,7 +38,7 @@ class Commands(click.Group):
 @click.command(
     cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="memagent", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Read documents of any length with any LLM, at linear cost, with a memory you can watch.
 

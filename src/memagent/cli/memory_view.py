@@ -7,18 +7,19 @@ import re
 
 from rich.text import Text
 
-_PIECES = re.compile(r"\s+|\S+")
+from memagent.reading.protocols import NO_MEMORY
+
+_WORDS = re.compile(r"\S+\s*|\s+")
 
 
 def shown_memory(before: str, after: str) -> Text:
     """`after`, with words new since `before` in green and words gone since struck through in red."""
-    old, new = _PIECES.findall(before), _PIECES.findall(after)
+    old, new = [] if before == NO_MEMORY else _WORDS.findall(before), _WORDS.findall(after)
     text = Text()
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     for kind, old_from, old_to, new_from, new_to in matcher.get_opcodes():
-        if kind in ("delete", "replace") and (gone := "".join(old[old_from:old_to]).strip()):
-            text.append(gone, style="red strike")
+        if kind in ("delete", "replace"):
+            text.append("".join(old[old_from:old_to]).strip(), style="red strike")
             text.append(" ")
-        fresh = "".join(new[new_from:new_to])
-        text.append(fresh, style="green" if kind != "equal" else "")
+        text.append("".join(new[new_from:new_to]), style="" if kind == "equal" else "green")
     return text

@@ -13,6 +13,7 @@ from memagent.models.base import Model, Prompt, Sampling
 from memagent.reading.protocols import NO_MEMORY, ReadingProtocol, protocol_named
 
 PAPER_WINDOW, PAPER_CHUNK, PAPER_MEMORY = 8192, 5000, 1024
+LEAST_BYTES = 64  # of a chunk: below that, reading makes no sense
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,9 @@ class Plan:
         """
         frame = model.prompt_tokens(self.wording().update_prompt(problem, NO_MEMORY, ""))
         room = model.window - frame - 2 * self.memory_tokens - self.thinking_tokens
-        least = self.chunk_tokens if model.tokenizer.exact else min(self.chunk_tokens, 64)
+        # Where tokens are estimated, a chunk may have fewer tokens than asked for: its bytes are bounded.
+        asked_too_much = model.tokenizer.exact or self.chunk_tokens > model.window
+        least = self.chunk_tokens if asked_too_much else min(self.chunk_tokens, LEAST_BYTES)
         self._check_answer(model, problem)
         if room < least:
             raise OptionError(

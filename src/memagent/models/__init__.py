@@ -1,0 +1,114 @@
+"""Who generates: one small async protocol, and the models behind it, opened by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from memagent.errors import OptionError
+from memagent.models.base import Completion, Model, Price, Prompt, Request, Sampling
+from memagent.models.scripted import ScriptedModel
+
+__all__ = [
+    "Completion",
+    "Model",
+    "ModelOptions",
+    "Price",
+    "Prompt",
+    "Request",
+    "Sampling",
+    "ScriptedModel",
+    "open_model",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """How to open a model: what the command line takes and the journal keeps (never a key).
+
+    `model` is `local` (the embedded default), `local:PATH_OR_HUB_ID`, or an endpoint's model name;
+    `adapter` a LoRA folder for local models; `tokenizer` a name that `pull` knows, a folder or a hub id, for
+    endpoints; `window` the endpoint's context in tokens; `price` USD per million prompt, completion and
+    (optionally) cached tokens; `precision` of local models: auto or fp32.
+    """
+
+    model: str = "local"
+    base_url: str | None = None
+    adapter: str | None = None
+    tokenizer: str | None = None
+    window: int | None = None
+    price: str | None = None
+    concurrency: int = 8
+    timeout: float = 600.0
+    retries: int = 5
+    engine: str = "auto"
+    precision: str = "auto"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for the journal; a name and password in the URL are left out."""
+        return {**asdict(self), "base_url": self.base_url and _without_login(self.base_url)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> ModelOptions:
+        """The inverse of `as_json`; names it does not know are left out."""
+        return cls(**{name: value for name, value in record.items() if name in cls.__dataclass_fields__})
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+async def open_model(options: ModelOptions, *, report: Callable[[str], None] | None = None) -> Model:
+    """The model that `options` name, ready to generate; `report` is told in a line what takes long.
+
+    Raises:
+        OptionError: options that do not go together.
+        SetupError: weights, an extra, an endpoint or a key is missing.
+    """
+    kind, _, source = options.model.partition(":")
+    if kind == "local":
+        return _open_local(options, source, report)
+    if options.adapter is not None:
+        raise OptionError(
+            "--adapter is for local models: an endpoint serves adapters under names of their own"
+        )
+    return await _open_endpoint(options)
+
+
+def _open_local(options: ModelOptions, source: str, report: Callable[[str], None] | None) -> Model:
+    from memagent.models.local import LocalModel
+
+    for name in ("base_url", "tokenizer", "price"):
+        if getattr(options, name) is not None:
+            raise OptionError(
+                f"--{name.replace('_', '-')} is for endpoints: name one with --model, or leave it out"
+            )
+    return LocalModel.open(
+        source or "smollm2-135m",
+        adapter=options.adapter,
+        engine=options.engine,
+        precision=options.precision,
+        concurrency=options.concurrency,
+        report=report,
+    )
+
+
+async def _open_endpoint(options: ModelOptions) -> Model:
+    from memagent.models.openai import OpenAIModel, parse_price
+    from memagent.models.tokenizers import load_tokenizer
+
+    model = OpenAIModel(
+        options.model,
+        base_url=options.base_url,
+        tokenizer=load_tokenizer(options.tokenizer) if options.tokenizer else None,
+        window=options.window,
+        concurrency=options.concurrency,
+        timeout=options.timeout,
+        retries=options.retries,
+        price=parse_price(options.price) if options.price else None,
+    )
+    await model.prepare()
+    return model
