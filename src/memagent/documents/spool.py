@@ -1,0 +1,47 @@
+"""Streams that can be read only once (stdin, pipes) are first written to a file. It knows nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+from memagent.errors import DocumentError
+
+_BLOCK = 1 << 20
+
+
+def spool_stream(stream: BinaryIO, folder: Path | None) -> Path:
+    """Copy `stream` to `stdin-<digest>.txt` in `folder` (made if need be; a new temporary one when None).
+
+    The name comes from the content, so that the same input is the same file; its mode is 0600.
+
+    Raises:
+        DocumentError: it cannot be written.
+    """
+    try:
+        where = Path(tempfile.mkdtemp(prefix="memagent-")) if folder is None else folder
+        where.mkdir(parents=True, exist_ok=True)
+        return _copy(stream, where)
+    except OSError as error:
+        raise DocumentError(
+            f"cannot be kept in {folder or tempfile.gettempdir()} ({error.strerror or error})"
+        ) from error
+
+
+def _copy(stream: BinaryIO, folder: Path) -> Path:
+    digest = hashlib.sha256()
+    handle, partial = tempfile.mkstemp(prefix=".stdin-", dir=folder)  # mkstemp makes it 0600
+    try:
+        with os.fdopen(handle, "wb") as out:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+                out.write(block)
+        path = folder / f"stdin-{digest.hexdigest()[:16]}.txt"
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    return path
