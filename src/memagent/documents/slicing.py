@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from memagent.documents.window import Window, bytes_limit
 from memagent.tokens import Tokenizer
 
-WHOLE = 4_000_000  # characters up to which a document is tokenised in one go
+WHOLE = 1_000_000  # characters up to which a document is tokenised in one go
 SECTION = 400_000  # characters of a section of a longer one
 
 Cut = tuple[int, int]  # characters and tokens of the next chunk
