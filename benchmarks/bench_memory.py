@@ -24,7 +24,8 @@ def write_text(path: Path, megabytes: int) -> None:
     with path.open("w", encoding="utf-8") as file:
         written = number = 0
         while written < megabytes * 1_000_000:
-            line = f"Line {number} of a long text tells that parcel {number * 7919 % 100_003} went to harbour {number % 97}.\n"
+            parcel, harbour = number * 7919 % 100_003, number % 97
+            line = f"Line {number} of a long text tells that parcel {parcel} went to harbour {harbour}.\n"
             written += file.write(line)
             number += 1
 
@@ -44,7 +45,12 @@ def read(path: Path) -> dict[str, float]:
         reading = Reader(model, settings, journal=Journal(Path(folder))).read_sync(open_document(path), "Where to?")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = time.perf_counter() - began
-    return {"peak_mb": peak, "seconds": seconds, "chunks": reading.coverage.chunks, "read": reading.coverage.read}
+    return {
+        "peak_mb": peak,
+        "seconds": seconds,
+        "chunks": reading.coverage.chunks,
+        "read": reading.coverage.read,
+    }
 
 
 def main() -> None:
@@ -65,8 +71,8 @@ def main() -> None:
             found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
             peaks[megabytes] = found["peak_mb"]
             print(
-                f"{megabytes} MB: peak {found['peak_mb']:.0f} MB, {found['read']:,.0f} of {found['chunks']:,.0f} chunks "
-                f"read in {found['seconds']:.0f} s"
+                f"{megabytes} MB: peak {found['peak_mb']:.0f} MB, {found['read']:,.0f} of "
+                f"{found['chunks']:,.0f} chunks read in {found['seconds']:.0f} s"
             )
     print(f"peak at {given.large} MB less peak at 1 MB: {peaks[given.large] - peaks[1]:.0f} MB")
 

@@ -199,16 +199,12 @@ class FakeEndpoint:
         }
         return whole if usage is None else {**whole, "usage": usage}
 
-    async def _send(
-        self, writer: asyncio.StreamWriter, status: int, body: bytes, headers: dict[str, str]
-    ) -> bool:
+    async def _send(self, writer: asyncio.StreamWriter, status: int, body: bytes, headers: dict[str, str]) -> bool:
         writer.write(_head(status, len(body), headers) + body)
         await writer.drain()
         return True
 
-    async def _send_half(
-        self, writer: asyncio.StreamWriter, status: int, body: bytes, headers: dict[str, str]
-    ) -> bool:
+    async def _send_half(self, writer: asyncio.StreamWriter, status: int, body: bytes, headers: dict[str, str]) -> bool:
         writer.write(_head(status, len(body), headers) + body[: len(body) // 2])
         await writer.drain()
         return False

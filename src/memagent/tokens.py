@@ -46,7 +46,10 @@ class ByteEstimate:
     def ends(self, text: str) -> Sequence[int]:
         """See `Tokenizer.ends`; O(len(text))."""
         if text.isascii():  # by far the most frequent case, and a hundred times faster
-            return [*range(self.bytes_per_token, len(text), self.bytes_per_token), *([len(text)] if text else [])]
+            return [
+                *range(self.bytes_per_token, len(text), self.bytes_per_token),
+                *([len(text)] if text else []),
+            ]
         found: list[int] = []
         bytes_seen = 0
         for offset, character in enumerate(text, start=1):

@@ -4,11 +4,11 @@ import io
 import json
 
 import pytest
-
-from memagent import open_document
 from tests.fake_endpoint import prompt_of
 from tests.reading.oracle import SECTION, document_text
 from tests.reading.test_protocols import PAPER_ANSWER, PAPER_UPDATE
+
+from memagent import open_document
 
 FIELDS = ["problem", "answer", "status", "evidence", "memory", "coverage", "usage", "reading_id", "settings"]
 
@@ -60,7 +60,10 @@ def test_json_is_the_documented_interface(ask, endpoint, book, protocol):
 def test_several_problems_are_json_lines_in_order(ask, endpoint, book):
     endpoint.reply = oracle
     result = ask(book, "-q", "What is Key 3?", "-q", "And once more?", "--json")
-    assert [json.loads(line)["problem"] for line in result.out.splitlines()] == ["What is Key 3?", "And once more?"]
+    assert [json.loads(line)["problem"] for line in result.out.splitlines()] == [
+        "What is Key 3?",
+        "And once more?",
+    ]
 
 
 def test_stdin_is_read_and_kept(memagent, ask, endpoint, book, monkeypatch, home):

@@ -12,10 +12,10 @@ import time
 import zipfile
 
 import pytest
-
-from memagent.reading import Journal
 from tests.fake_endpoint import Fault, prompt_of
 from tests.reading.oracle import document_text
+
+from memagent.reading import Journal
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_no_document(ask):
 
 def test_invalid_utf8_is_read_and_said(ask, endpoint, tmp_path):
     path = tmp_path / "mixed.txt"
-    path.write_bytes("Grüße aus Köln. ".encode() * 300 + b"\xff\xfe\xfd" + "Ende, wirklich. ".encode() * 300)
+    path.write_bytes("Grüße aus Köln. ".encode() * 300 + b"\xff\xfe\xfd" + b"Ende, wirklich. " * 300)
     result = ask(path, "-q", "Why?")
     assert result.status == 0
     assert "note: " in result.err and "UTF-8" in result.err

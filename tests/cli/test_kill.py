@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.fake_endpoint import prompt_of
 from tests.reading.oracle import document_text
 
@@ -26,7 +25,16 @@ def serve(tmp_path):
     def start(behaviour, delay=0.01):
         log = tmp_path / f"log-{len(started)}.jsonl"
         log.touch()
-        command = [sys.executable, str(ENDPOINT), "--log", str(log), "--behaviour", behaviour, "--delay", str(delay)]
+        command = [
+            sys.executable,
+            str(ENDPOINT),
+            "--log",
+            str(log),
+            "--behaviour",
+            behaviour,
+            "--delay",
+            str(delay),
+        ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         started.append(process)
         return process.stdout.readline().strip(), log

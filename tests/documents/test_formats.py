@@ -189,9 +189,7 @@ def test_docx_keeps_content_controls_and_drops_deleted_text(tmp_path):
     body = document.element.body
     body.insert(
         0,
-        parse_xml(
-            f"<w:sdt {space}><w:sdtContent><w:p><w:r><w:t>held</w:t></w:r></w:p></w:sdtContent></w:sdt>"
-        ),
+        parse_xml(f"<w:sdt {space}><w:sdtContent><w:p><w:r><w:t>held</w:t></w:r></w:p></w:sdtContent></w:sdt>"),
     )
     body.insert(
         1,

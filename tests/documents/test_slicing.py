@@ -37,9 +37,7 @@ def test_slices_of_plain_ascii_decode_to_the_ids_themselves():
     text = SENTENCES[0] * 20
     ids = PAIRS.encode(text).ids
     chunks = list(cut(open_document(text=text), PAIRS, tokens=37, exact=True))
-    assert [chunk.text for chunk in chunks] == [
-        PAIRS.model.decode(ids[at : at + 37]) for at in range(0, len(ids), 37)
-    ]
+    assert [chunk.text for chunk in chunks] == [PAIRS.model.decode(ids[at : at + 37]) for at in range(0, len(ids), 37)]
     assert {chunk.tokens for chunk in chunks[:-1]} == {37}
 
 

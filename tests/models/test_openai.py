@@ -125,9 +125,7 @@ class TestReading:
         assert (completion.text, completion.thinking) == ("yes", "well")
 
     async def test_parts_and_nothing_are_texts_too(self, endpoint, model):
-        endpoint.reply = lambda body: {
-            "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-        }
+        endpoint.reply = lambda body: {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
         assert (await model.generate(asks())).text == "ab"
         endpoint.reply = lambda body: {"content": None}
         assert (await model.generate(asks())).text == ""

@@ -279,9 +279,7 @@ class TestDialects:
         assert model.notes == (f"the endpoint does not support {name}: it is left out",)
 
     async def test_fastapi_names_them_in_detail(self, endpoint, model):
-        detail = [
-            {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}
-        ]
+        detail = [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]
         endpoint.faults.append(Fault(status=422, body={"detail": detail}))
         await model.generate(asks(sampling=Sampling(seed=1)))
         assert ["seed" in body for body in endpoint.bodies] == [True, False]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from memagent.errors import EndpointDown, WindowOverflow
 from memagent.models.base import Price, Prompt, Request
 from memagent.models.scripted import Fault, ScriptedModel, WordTokenizer
-from memagent.reading.protocols import Gated, Paper, Update
+from memagent.reading.protocols import Gated, Paper
 
 
 def asks(text: str = "hello there", *, max_tokens: int = 10, **fields: Any) -> Request:
@@ -122,7 +122,7 @@ class TestReader:
     async def test_gated(self):
         model, protocol = ScriptedModel.reader("code"), Gated()
 
-        async def update(memory: str, section: str) -> Update:
+        async def update(memory, section):
             prompt = protocol.update_prompt("What is the code?", memory, section)
             reply = await model.generate(Request(prompt=prompt, max_tokens=50, one_token=protocol.one_token))
             return protocol.parse_update(reply.text)

@@ -12,9 +12,7 @@ OFFSET = 1000
 
 
 def chunk(text=TEXT):
-    return Chunk(
-        index=0, name="0", text=text, start=0, tokens=1, spans=(Span(0, len(text), 0, OFFSET, page=3),)
-    )
+    return Chunk(index=0, name="0", text=text, start=0, tokens=1, spans=(Span(0, len(text), 0, OFFSET, page=3),))
 
 
 def found(before, after, text=TEXT):

@@ -37,11 +37,7 @@ def test_plain_text_is_untouched():
     assert guard.neutralise(text) == (text, 0)
 
 
-@given(
-    st.lists(st.sampled_from([*DANGEROUS, JOINER, "<", "[", "a", " ", "|", ">", "/"]), max_size=12).map(
-        "".join
-    )
-)
+@given(st.lists(st.sampled_from([*DANGEROUS, JOINER, "<", "[", "a", " ", "|", ">", "/"]), max_size=12).map("".join))
 def test_restore_is_the_inverse(text):
     safe, _ = guard.neutralise(text)
     assert guard.restore(safe) == text

@@ -62,9 +62,7 @@ def test_accepted_turns_come_with_the_next_commit(journal):
     journal.accept("abc", 0, turn)
     assert journal.turns("abc") == []
     journal.record("abc", call(), seconds=0)
-    assert [(row["outcome"], row["memory"], row["evidence"]) for row in journal.turns("abc")] == [
-        ("keep", None, [])
-    ]
+    assert [(row["outcome"], row["memory"], row["evidence"]) for row in journal.turns("abc")] == [("keep", None, [])]
 
 
 def test_no_open_transaction_keeps_others_out(journal):

@@ -35,9 +35,7 @@ class Commands(click.Group):
         return command
 
 
-@click.command(
-    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """Read documents of any length with any LLM, at linear cost, with a memory you can watch.
@@ -75,9 +73,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("MEMAGENT_DEBUG"):
             raise
-        return fail(
-            f"internal error: {type(error).__name__}: {error}; set MEMAGENT_DEBUG=1 for its traceback", 1
-        )
+        return fail(f"internal error: {type(error).__name__}: {error}; set MEMAGENT_DEBUG=1 for its traceback", 1)
 
 
 def fail(message: str, status: int) -> int:

@@ -33,9 +33,7 @@ from memagent.reading.journal import data_folder
     help="What to read for; several are read for in one pass.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and read nothing.")
-@click.option(
-    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before more than this is spent."
-)
+@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before more than this is spent.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a problem on stdout.")
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished reading of the same.")
 @reading_options
@@ -65,9 +63,7 @@ def check(files: tuple[str, ...], problems: tuple[str, ...]) -> None:
         raise click.UsageError('no problem: say what to read for with -q "…"')
 
 
-async def _ask(
-    files: tuple[str, ...], problems: list[str], options: ModelOptions, given: dict[str, Any]
-) -> int:
+async def _ask(files: tuple[str, ...], problems: list[str], options: ModelOptions, given: dict[str, Any]) -> int:
     console = Console(stderr=True)
     document = open_document(*files, spool=data_folder() / "spool")
     tell_about(document, console)
@@ -92,9 +88,7 @@ async def _ask(
 def tell_about(document: Document, console: Console) -> None:
     """Say what of the document is not read, and what was replaced in it."""
     for skipped in document.skipped:
-        console.print(
-            f"skipped {skipped.name}: {skipped.reason}", style="yellow", highlight=False, soft_wrap=True
-        )
+        console.print(f"skipped {skipped.name}: {skipped.reason}", style="yellow", highlight=False, soft_wrap=True)
     for note in document.notes:
         console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
 

@@ -77,9 +77,7 @@ class _RunView:
 
     def line(self) -> str:
         """The state in one plain line."""
-        return "  ".join(
-            [f"{self._share():4.0%}", *self._facts(), f"memory: {' '.join(self._memory.split())[:120]}"]
-        )
+        return "  ".join([f"{self._share():4.0%}", *self._facts(), f"memory: {' '.join(self._memory.split())[:120]}"])
 
     def panel(self, width: int) -> Panel:
         """The state as a panel: bar, facts, a mark for each chunk, the memory with its last change."""
@@ -91,9 +89,7 @@ class _RunView:
         marks = Text.assemble(*[(mark, style) for mark, style in list(self._marks)[-room:]])
         memory = shown_memory(self._before, self._memory)
         rows = Group(head, Text("  ".join(self._facts()), style="dim"), marks, Text(), memory)
-        return Panel(
-            rows, title=Text(self.run.problem[:room], style="bold"), title_align="left", border_style="blue"
-        )
+        return Panel(rows, title=Text(self.run.problem[:room], style="bold"), title_align="left", border_style="blue")
 
     def _share(self) -> float:
         return min(1.0, self.run.position / max(1, self.run.characters))

@@ -25,9 +25,7 @@ def print_reading(console: Console, reading: Reading) -> None:
     for number, evidence in enumerate(reading.evidence, start=1):
         console.print(quoted(number, evidence))
     if not reading.evidence:
-        console.print(
-            Text("no evidence: no passage of the document clearly supports this answer", style="dim")
-        )
+        console.print(Text("no evidence: no passage of the document clearly supports this answer", style="dim"))
     console.print(Text.assemble((label, style), ("  " + account(reading), "dim")), soft_wrap=True)
     for note in [*rules(reading), *reading.notes]:
         console.print(Text(f"note: {note}", style="dim"), soft_wrap=True)

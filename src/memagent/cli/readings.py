@@ -26,9 +26,7 @@ from memagent.reading.journal import Entry
 from memagent.reading.protocols import NO_MEMORY
 
 
-@click.group(
-    "readings", invoke_without_command=True, short_help="List, show, resume, export or delete readings."
-)
+@click.group("readings", invoke_without_command=True, short_help="List, show, resume, export or delete readings.")
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Every reading is kept, with each of its turns. IDs may be shortened.
@@ -109,9 +107,7 @@ def print_turns(console: Console, turns: list[dict[str, Any]]) -> None:
 @command.command("resume")
 @click.argument("reading_id")
 @click.option("--base-url", envvar="OPENAI_BASE_URL", metavar="URL", help="Where the endpoint is now.")
-@click.option(
-    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before more than this is spent."
-)
+@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before more than this is spent.")
 @click.option("--json", "as_json", is_flag=True, help="The reading as a JSON object on stdout.")
 def resume(reading_id: str, base_url: str | None, max_cost: float | None, as_json: bool) -> int:
     """Go on with an unfinished reading, with the settings it began with."""
@@ -132,7 +128,7 @@ async def _resume(journal: Journal, entry: Entry, options: ModelOptions, max_cos
     console = Console(stderr=True)
     document = open_document(*entry.paths)
     tell_about(document, console)
-    settings = Settings(**{name: value for name, value in entry.settings.items()})
+    settings = Settings(**entry.settings)
     async with contextlib.aclosing(await open_model(options, report=console.print)) as model:
         with watching(console) as view:
             reader = Reader(model, settings, journal=journal, max_cost=max_cost, on_progress=view.show)
@@ -141,9 +137,7 @@ async def _resume(journal: Journal, entry: Entry, options: ModelOptions, max_cos
 
 @command.command("export")
 @click.argument("reading_id")
-@click.option(
-    "-o", "--output", type=click.File("w", encoding="utf-8"), default="-", help="A file instead of stdout."
-)
+@click.option("-o", "--output", type=click.File("w", encoding="utf-8"), default="-", help="A file instead of stdout.")
 def export(reading_id: str, output: Any) -> None:
     """Write a reading, its turns and its memory after each of them as JSON."""
     with contextlib.closing(Journal.default()) as journal:
@@ -165,17 +159,13 @@ def delete(reading_ids: tuple[str, ...]) -> None:
 
 
 @command.command("prune")
-@click.option(
-    "--days", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Keep younger readings."
-)
+@click.option("--days", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Keep younger readings.")
 @click.option("--unfinished", is_flag=True, help="Delete old unfinished readings as well.")
 def prune(days: float, unfinished: bool) -> None:
     """Delete old readings, and spooled input that no reading needs any more."""
     oldest = time.time() - days * 86400
     with contextlib.closing(Journal.default()) as journal:
-        old = [
-            entry for entry in journal.entries() if entry.created < oldest and (entry.result or unfinished)
-        ]
+        old = [entry for entry in journal.entries() if entry.created < oldest and (entry.result or unfinished)]
         for entry in old:
             with journal.lock(entry.id):
                 journal.delete(entry.id)

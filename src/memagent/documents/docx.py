@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 from memagent.documents.base import Block
-from memagent.documents.extras import needs_documents_extra
 from memagent.documents.held import HeldText, hold
 from memagent.documents.zipped import unpack
 from memagent.errors import DocumentError
+from memagent.extras import extra
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -39,7 +39,7 @@ def open_docx(path: Path, name: str) -> HeldText:
     """
     with unpack(path, "DOCX") as archive:
         _check(archive)
-    with needs_documents_extra("DOCX"):
+    with extra("documents", "reading DOCX"):
         import docx
     try:
         part = docx.Document(str(path)).part

@@ -13,11 +13,11 @@ from urllib.parse import unquote
 from zipfile import ZipFile
 
 from memagent.documents.base import Block
-from memagent.documents.extras import needs_documents_extra
 from memagent.documents.held import HeldText, hold
 from memagent.documents.html import decode_html, html_text
 from memagent.documents.zipped import unpack
 from memagent.errors import DocumentError
+from memagent.extras import extra
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -71,7 +71,7 @@ def _package_name(archive: ZipFile) -> str:
     name = rootfile.get("full-path") if rootfile is not None else None
     if not name:
         raise DocumentError("a corrupt EPUB file (it names no package document)")
-    return name
+    return str(name)
 
 
 def _locked(archive: ZipFile) -> set[str]:
@@ -83,7 +83,7 @@ def _locked(archive: ZipFile) -> set[str]:
 
 
 def _xml(archive: ZipFile, name: str) -> _Element:
-    with needs_documents_extra("EPUB"):
+    with extra("documents", "reading EPUB"):
         from lxml import etree
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:

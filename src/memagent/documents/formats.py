@@ -60,9 +60,7 @@ def _kind(path: Path, head: bytes) -> str:
     if head.startswith(_ZIP):
         return _kind_of_zip(path, suffix)
     if head.startswith(_OLE):
-        raise DocumentError(
-            "password-protected or in an old Office format; save it as .docx without a password"
-        )
+        raise DocumentError("password-protected or in an old Office format; save it as .docx without a password")
     if suffix in {".pdf", ".epub", ".docx"}:
         raise DocumentError(f"corrupt; it does not begin as {suffix[1:].upper()} files do")
     is_page = suffix in _SNIFFED_SUFFIXES and _HTML_START.match(head)

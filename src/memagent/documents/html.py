@@ -21,9 +21,9 @@ from memagent.documents.encodings import (
     of_sample,
     telling_lines,
 )
-from memagent.documents.extras import needs_documents_extra
 from memagent.documents.held import HeldText, hold
 from memagent.documents.markup import PlainText
+from memagent.extras import extra
 
 _DECLARED = re.compile(rb"""<(?:meta\s[^>]*?charset|\?xml\s[^>]*?encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.I)
 # What browsers read under these names (WHATWG Encoding Standard): supersets that real pages rely on.
@@ -108,7 +108,7 @@ def _letters(text: str) -> Counter[str]:
 
 def _laid_out(markup: str) -> str | None:
     """What inscriptis makes of it; None where it fails."""
-    with needs_documents_extra("HTML"):
+    with extra("documents", "reading HTML"):
         from inscriptis.html_engine import Inscriptis
         from lxml import etree
         from lxml.html import HTMLParser, document_fromstring

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memagent.documents.base import Block
-from memagent.documents.extras import needs_documents_extra
 from memagent.documents.held import HeldText, hold
 from memagent.errors import DocumentError, SetupError
+from memagent.extras import extra
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -31,7 +31,7 @@ def open_pdf(path: Path, name: str) -> HeldText:
         SetupError: the `documents` extra is missing.
         OSError: it cannot be read.
     """
-    with needs_documents_extra("PDF"):
+    with extra("documents", "reading PDF"):
         import pypdf  # noqa: F401
     with _quiet():
         texts = _page_texts(path)
@@ -39,9 +39,7 @@ def open_pdf(path: Path, name: str) -> HeldText:
         raise DocumentError("a corrupt PDF; no page of it can be read")
     if not any(text and text.strip() for text in texts):
         raise DocumentError(_SCANNED)
-    pages = [
-        Block(text.rstrip() + "\n\n", page) for page, text in enumerate(texts, 1) if text and text.strip()
-    ]
+    pages = [Block(text.rstrip() + "\n\n", page) for page, text in enumerate(texts, 1) if text and text.strip()]
     return hold(name, pages, _notes(name, texts))
 
 
@@ -67,9 +65,7 @@ def _unlock(reader: PdfReader) -> None:
     try:
         opened = reader.decrypt("")
     except DependencyError as error:
-        raise SetupError(
-            "reading an AES-encrypted PDF needs one more library: pip install cryptography"
-        ) from error
+        raise SetupError("reading an AES-encrypted PDF needs one more library: pip install cryptography") from error
     if not opened:
         raise DocumentError(_LOCKED)
 

@@ -72,9 +72,7 @@ async def open_model(options: ModelOptions, *, report: Callable[[str], None] | N
     if kind == "local":
         return _open_local(options, source, report)
     if options.adapter is not None:
-        raise OptionError(
-            "--adapter is for local models: an endpoint serves adapters under names of their own"
-        )
+        raise OptionError("--adapter is for local models: an endpoint serves adapters under names of their own")
     return await _open_endpoint(options)
 
 
@@ -83,9 +81,7 @@ def _open_local(options: ModelOptions, source: str, report: Callable[[str], None
 
     for name in ("base_url", "tokenizer", "price"):
         if getattr(options, name) is not None:
-            raise OptionError(
-                f"--{name.replace('_', '-')} is for endpoints: name one with --model, or leave it out"
-            )
+            raise OptionError(f"--{name.replace('_', '-')} is for endpoints: name one with --model, or leave it out")
     return LocalModel.open(
         source or "smollm2-135m",
         adapter=options.adapter,

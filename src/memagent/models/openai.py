@@ -191,9 +191,7 @@ class OpenAIModel:
         client = self._line().client
         try:
             seconds = min(self._timeout, _LISTING_SECONDS)
-            return Listing.read(
-                await client.get("/models", cast_to=object, options={"timeout": seconds}), self.name
-            )
+            return Listing.read(await client.get("/models", cast_to=object, options={"timeout": seconds}), self.name)
         except Exception as error:
             raise from_sdk(error) from None
 
@@ -209,9 +207,7 @@ class OpenAIModel:
         if answer.prompt_tokens:
             self._check_whole(request, text, answer.prompt_tokens)
         else:
-            self._note(
-                f"{self._address.host} reports no usage: tokens are estimated, cut prompts go unnoticed"
-            )
+            self._note(f"{self._address.host} reports no usage: tokens are estimated, cut prompts go unnoticed")
         prompt_tokens = answer.prompt_tokens or self.tokenizer.count(text)
         completion_tokens = answer.completion_tokens
         if completion_tokens is None:

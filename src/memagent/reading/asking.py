@@ -44,9 +44,7 @@ class Asker:
     `replaying` tells that a resumed reading has not yet come to its first new call.
     """
 
-    def __init__(
-        self, model: Model, journal: Journal, reading_id: str, *, purse: Purse, seconds: float = 0.0
-    ) -> None:
+    def __init__(self, model: Model, journal: Journal, reading_id: str, *, purse: Purse, seconds: float = 0.0) -> None:
         """Count on from what earlier sessions of this reading took, `seconds` among it."""
         self._model = model
         self._journal = journal
@@ -101,9 +99,7 @@ class Asker:
 
     async def _call(self, chunk: str, memory: str, request: Request) -> Completion:
         began = time.monotonic()
-        call = Call(
-            chunk=chunk, memory=memory, attempt=self._journal.next_attempt(self._reading, chunk, memory)
-        )
+        call = Call(chunk=chunk, memory=memory, attempt=self._journal.next_attempt(self._reading, chunk, memory))
         try:
             completion = await self._model.generate(request)
         except (TurnRefused, WindowOverflow) as error:

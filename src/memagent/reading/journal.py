@@ -214,9 +214,7 @@ class Journal:
     def forget_refusals(self, reading_id: str) -> None:
         """Let a resumed reading ask again what the model refused."""
         with _writing(), self._database:
-            self._database.execute(
-                "DELETE FROM calls WHERE reading = ? AND status = 'refused'", (reading_id,)
-            )
+            self._database.execute("DELETE FROM calls WHERE reading = ? AND status = 'refused'", (reading_id,))
 
     def finish(self, reading_id: str, result: dict[str, Any]) -> None:
         """Write down the finished reading."""
@@ -251,9 +249,7 @@ class Journal:
 
     def turns(self, reading_id: str) -> list[dict[str, Any]]:
         """The accepted turns in order, as plain records; `memory` is None where it did not change."""
-        cursor = self._database.execute(
-            "SELECT * FROM turns WHERE reading = ? ORDER BY position", (reading_id,)
-        )
+        cursor = self._database.execute("SELECT * FROM turns WHERE reading = ? ORDER BY position", (reading_id,))
         names = [column[0] for column in cursor.description]
         rows = [dict(zip(names, row, strict=True)) for row in cursor]
         for row in rows:

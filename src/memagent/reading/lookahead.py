@@ -26,9 +26,7 @@ class Lookahead:
     for the moment (when money is short).
     """
 
-    def __init__(
-        self, next_chunk: NextChunk, read: ReadChunk, *, width: int, may_ahead: Callable[[], bool]
-    ) -> None:
+    def __init__(self, next_chunk: NextChunk, read: ReadChunk, *, width: int, may_ahead: Callable[[], bool]) -> None:
         self._next_chunk = next_chunk
         self._read = read
         self._most = width
@@ -42,7 +40,7 @@ class Lookahead:
         """The accepted turns, a list for each chunk (several where it was split), from `memory` on."""
         try:
             while await self._fill(memory):
-                chunk, task = self._tried.popleft()
+                _, task = self._tried.popleft()
                 accepted = await task
                 if accepted[-1].memory != memory:
                     memory = accepted[-1].memory

@@ -106,8 +106,7 @@ _GATED_DONE = "Done - if the memory already holds all that the problem needs\n"
 _GATED_SECTION = "\n<section>\n{chunk}\n</section>\n"
 _GATED_MEMORY = "\n<memory>\n{memory}\n</memory>"
 _GATED_ANSWER = (
-    "Answer the problem from the memory alone and put the answer in \\boxed{{}}.\n"
-    "\n<problem>\n{problem}\n</problem>\n"
+    "Answer the problem from the memory alone and put the answer in \\boxed{{}}.\n\n<problem>\n{problem}\n</problem>\n"
 )
 _VERB = re.compile(r"\s*(Keep|Add|Write|Done)\b[ \t]*[:.\-]?", re.IGNORECASE)
 

@@ -60,9 +60,7 @@ class Reader:
         self._on_progress = on_progress or (lambda progress: None)
         self._options = dict(options or {})
         if max_cost is not None and model.price is None:
-            raise InputError(
-                "--max-cost needs the model's price: give --price PROMPT,COMPLETION in USD per million"
-            )
+            raise InputError("--max-cost needs the model's price: give --price PROMPT,COMPLETION in USD per million")
 
     async def read(self, document: Document, problem: str, *, resume: bool = False) -> Reading:
         """Read `document` for `problem`.
@@ -81,9 +79,7 @@ class Reader:
         """`read` for code without an event loop."""
         return asyncio.run(self.read(document, problem, resume=resume))
 
-    async def read_all(
-        self, document: Document, problems: Sequence[str], *, resume: bool = False
-    ) -> list[Reading]:
+    async def read_all(self, document: Document, problems: Sequence[str], *, resume: bool = False) -> list[Reading]:
         """Read `document` once for several problems, each with its own memory; in the order given."""
         if not problems or not all(problem.strip() for problem in problems):
             raise InputError("the problem is empty: say what the document is to be read for")
@@ -106,9 +102,7 @@ class Reader:
                 f"{document.name} has changed since reading {entry.id} began: ask again to read it anew"
             )
         if self.key(document, entry.problem) != entry.key:
-            raise InputError(
-                f"reading {entry.id} was made with another model or version of memagent: ask again"
-            )
+            raise InputError(f"reading {entry.id} was made with another model or version of memagent: ask again")
         return (await self._run_all(document, [entry]))[entry.problem]
 
     def key(self, document: Document, problem: str) -> str:

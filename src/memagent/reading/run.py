@@ -87,9 +87,7 @@ class Run:
         self._asker.usage.seconds = self._asker.seconds
         return self._asker.usage
 
-    async def read(
-        self, next_chunk: Callable[[], Awaitable[Chunk | None]], leave: Callable[[], None]
-    ) -> None:
+    async def read(self, next_chunk: Callable[[], Awaitable[Chunk | None]], leave: Callable[[], None]) -> None:
         """Take in all chunks, or as many as the exit gate asks for; `leave` tells that no more are wanted."""
         self._on_progress(Progress(self, None))
         width = self.plan.read_ahead if self._wording.can_keep else 1

@@ -62,8 +62,7 @@ OVERFLOWS = {
         {
             "error": {
                 "code": 400,
-                "message": "request (4390 tokens) exceeds the available context size (4096 "
-                "tokens), try increasing it",
+                "message": "request (4390 tokens) exceeds the available context size (4096 tokens), try increasing it",
                 "type": "exceed_context_size_error",
                 "n_ctx": 4096,
             }
@@ -110,8 +109,7 @@ OVERFLOWS = {
         400,
         {
             "error": {
-                "message": "The input token count (1200000) exceeds the maximum number of tokens allowed "
-                "(1048576)."
+                "message": "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
             }
         },
     ),

@@ -32,9 +32,7 @@ class Dialect:
     @property
     def notes(self) -> tuple[str, ...]:
         """A line for each parameter that is no longer sent and that the user may miss."""
-        missed = [
-            name for name in reversed(_OPTIONAL) if name in self._dropped and name != "return_token_ids"
-        ]
+        missed = [name for name in reversed(_OPTIONAL) if name in self._dropped and name != "return_token_ids"]
         return tuple(f"the endpoint does not support {name}: it is left out" for name in missed)
 
     def body(self, model: str, request: Request) -> dict[str, Any]:

@@ -18,9 +18,7 @@ from memagent.models.endpoint.failures import Failure
 from memagent.models.endpoint.listing import Listing
 
 
-def explain(
-    failure: Failure, *, host: str, model: str, listing: Listing, answered: bool, tries: int
-) -> MemagentError:
+def explain(failure: Failure, *, host: str, model: str, listing: Listing, answered: bool, tries: int) -> MemagentError:
     """The error for `failure` after `tries` tries; `answered` if this endpoint ever completed a chat."""
     detail = failure.detail
     if failure.kind == "overflow":
@@ -37,9 +35,7 @@ def explain(
         spent = f"{host} says that the account's quota is spent ({detail}): top it up"
         return EndpointDown(f"{spent}, then go on with --resume") if answered else SetupError(spent)
     if answered:
-        return EndpointDown(
-            f"{host} stays down after {tries} tries ({detail}): go on with --resume once it is back"
-        )
+        return EndpointDown(f"{host} stays down after {tries} tries ({detail}): go on with --resume once it is back")
     return EndpointUnreachable(
         f"{host} gives no proper answer ({detail}): check --base-url and that the server is running"
     )

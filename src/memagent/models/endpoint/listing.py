@@ -30,9 +30,7 @@ class Listing:
         """From a decoded body, whatever it is. A server of one model means that one, however it is called."""
         entries = data.get("data") if isinstance(data, dict) else data
         models = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-        named = [entry for entry in models if entry.get("id") == model] or (
-            models if len(models) == 1 else []
-        )
+        named = [entry for entry in models if entry.get("id") == model] or (models if len(models) == 1 else [])
         names = tuple(str(entry["id"]) for entry in models if entry.get("id"))
         return cls(names, _window(named[0]) if named else None)
 

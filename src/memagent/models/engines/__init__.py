@@ -1,0 +1,1 @@
+"""What runs a local model's weights: token ids in, token ids out."""
