@@ -1,7 +1,7 @@
 """Evidence is verbatim, in its place, and missing rather than wrong."""
 
 from memagent.documents.base import Chunk, Span
-from memagent.reading.evidence import choose, contains, sentences, supports
+from memagent.reading.evidence import choose, contains, grounded, sentences, supports
 
 TEXT = (
     "Chapter 4. The harbour was quiet that morning. Captain Elena Marsh sold the brig Aurora for 4,200 guilders "
@@ -73,3 +73,14 @@ def test_sentences_are_verbatim_spans():
     assert "Nobody in the town spoke of it." in parts
     assert "He renamed her Fortuna." in parts
     assert all(part == part.strip() for part in parts)
+
+
+def test_of_a_malformed_reply_only_what_the_chunk_says_is_taken():
+    problem = "Who was the new owner of the brig?"
+    true = "The new owner was Tobias Keller, a grain merchant from Bremen."
+    made_up = "The new owner was the Queen of Denmark, who paid in silver."
+    beside = "Rain fell for three days."
+    take = lambda reply, memory="": grounded(chunk(), ["x"], problem, memory, reply)  # noqa: E731
+    assert take(f"{true}\n{made_up}\n{beside}") == true
+    assert take(made_up) == take(beside) == take("The new owner") == ""
+    assert take(true, memory=true) == ""

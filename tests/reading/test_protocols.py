@@ -68,9 +68,9 @@ def test_gated_offers_the_exit_only_where_asked():
         ("Add:", Update("empty")),
         ("", Update("empty")),
         ("  \n", Update("empty")),
-        ("The key is 7.", Update("malformed")),
-        ("Keeper of the keys", Update("malformed")),
-        ("Done", Update("malformed")),
+        ("The key is 7.", Update("malformed", "The key is 7.")),
+        ("Keeper of the keys", Update("malformed", "Keeper of the keys")),
+        ("Done", Update("malformed", "Done")),
     ],
 )
 def test_gated_replies(reply, expected):

@@ -60,7 +60,7 @@ def rules(reading: Reading) -> list[str]:
     tally = reading.tally
     said = {
         "empty": "{} replies were empty: the memory stayed as it was",
-        "malformed": "{} replies did not follow the protocol: the memory stayed as it was",
+        "malformed": "{} replies did not follow the protocol: only what the document says in the same words was taken",
         "trimmed": "{} memories reached their limit and were cut there",
         "recut": "{} chunks had to be split",
         "neutralised": "{} tags in the document were neutralised",

@@ -27,6 +27,8 @@ from memagent.tokens import Tokenizer
 
 ENGINES = ("auto", "openvino", "torch")
 PRECISIONS = ("auto", "fp32")
+# What the embedded models read best untrained, by measurement (docs/measurements.md).
+EMBEDDED_SIZES = {"chunk_tokens": 1024, "memory_tokens": 64, "read_ahead": 8}
 _SUGGESTED = ("protocol", "chunk_tokens", "memory_tokens", "read_ahead")
 
 
@@ -96,7 +98,7 @@ class LocalModel:
             window=loaded.window,
             identity=_identity(found, tuned, precision),
             notes=_notes(found, tuned),
-            suggests=_suggests(tuned),
+            suggests=_suggests(found, tuned),
         )
 
     @property
@@ -230,8 +232,10 @@ def _notes(found: Source, adapter: Adapter | None) -> tuple[str, ...]:
     return ()
 
 
-def _suggests(adapter: Adapter | None) -> dict[str, str | int]:
-    card = (adapter.card if adapter is not None else None) or {}
+def _suggests(found: Source, adapter: Adapter | None) -> dict[str, str | int]:
+    if adapter is None:
+        return dict(EMBEDDED_SIZES) if found.title is not None else {}
+    card = adapter.card or {}
     return {name: card[name] for name in _SUGGESTED if isinstance(card.get(name), str | int)}
 
 

@@ -18,6 +18,8 @@ from memagent.documents.base import Chunk
 from memagent.reading.result import Evidence, Support
 
 BAR = 0.6  # the share of a memory sentence's weight that its quote must carry
+VERBATIM = 0.8  # the same, for a reply that did not follow the protocol
+FULL = 5  # different words of a full sentence
 LONGEST = 600  # characters of a quote
 MOST = 5  # pieces of evidence of a reading
 
@@ -70,6 +72,21 @@ def supports(chunk: Chunk, names: Sequence[str], before: str, after: str) -> lis
             evidence = Evidence(quote, names[place.source], place.page, place.start, place.end)
             found.append(Support(evidence, sentence, best[2]))
     return found
+
+
+def grounded(chunk: Chunk, names: Sequence[str], problem: str, memory: str, reply: str) -> str:
+    """The sentences of a malformed `reply` that may be trusted: those the chunk says in nearly the same words.
+
+    Each is a full sentence, new to `memory`, and speaks of the problem: it has at least half of the
+    problem's words of substance. All others are dropped, so that what a model makes up changes nothing.
+    """
+    asked = {word for word in words(problem) if _weighty(word)}
+    kept = []
+    for support in supports(chunk, names, memory, reply):
+        told = set(words(support.sentence))
+        if support.share >= VERBATIM and len(told) >= FULL and 2 * len(told & asked) >= len(asked):
+            kept.append(support.sentence)
+    return "\n".join(kept)
 
 
 class _ChunkIndex:
@@ -144,8 +161,12 @@ def contains(quote: str, answer: str) -> bool:
 
 
 def _substance(told: set[str], other: set[str]) -> bool:
-    """Whether two sets of words share something longer than the short words every sentence has."""
-    return any(len(word) > 3 or _GLUED.search(word) or word.isdigit() for word in told & other)
+    """Whether two sets of words share something more than the short words every sentence has."""
+    return any(map(_weighty, told & other))
+
+
+def _weighty(word: str) -> bool:
+    return len(word) > 3 or word.isdigit() or _GLUED.search(word) is not None
 
 
 def _flat(text: str) -> str:

@@ -1,6 +1,9 @@
 """The rule by which a reply becomes the next memory; stated once, counted in the tally.
 
-- keep, done, empty, malformed: the old memory stays byte for byte.
+- keep, done, empty: the old memory stays byte for byte.
+- malformed (the reply begins with none of the protocol's words): the sentences of it that the chunk says in
+  nearly the same words, and that speak of the problem, are added (`evidence.grounded`); without any, the
+  old memory stays.
 - write: the reply's text is the memory. add: it stands on a new line behind the old memory (or
   replaces "No previous memory").
 - A reply that was stopped by its token limit stays as far as it came and counts as trimmed.

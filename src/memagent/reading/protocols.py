@@ -15,7 +15,8 @@ from memagent.models.base import Prompt
 
 NO_MEMORY = "No previous memory"
 
-# What a reply does to the memory. `malformed` and `empty` leave it as it was, and are counted.
+# What a reply does to the memory. `empty` leaves it as it was; of a `malformed` reply (one that begins with
+# none of the protocol's words) the reader takes only what it finds in the chunk. Both are counted.
 Outcome = Literal["keep", "add", "write", "done", "malformed", "empty"]
 
 
@@ -93,17 +94,13 @@ class Paper:
         return Update("write", reply) if reply.strip() else Update("empty")
 
 
-_GATED_HEAD = (
-    "You read a long document section by section to solve a problem, and keep a memory of what helps. "
-    "Below are the problem, the next section and the memory so far. Reply in one of these ways:\n"
-    "Keep - if the section adds nothing to the memory that helps with the problem\n"
-    "Add: followed by the facts from the section to put behind the memory\n"
-    "Write: followed by a complete new memory that replaces the old one\n"
-    "{done}"
+_GATED_SECTION = "<section>\n{chunk}\n</section>\n"
+_GATED_PROBLEM = (
+    '\nReply "Keep" if the section does not help with the problem. Otherwise reply "Add:" with the sentences of '
+    'the section that help and are not in the memory yet, or "Write:" with a whole new memory.{done}\n'
     "\n<problem>\n{problem}\n</problem>\n"
 )
-_GATED_DONE = "Done - if the memory already holds all that the problem needs\n"
-_GATED_SECTION = "\n<section>\n{chunk}\n</section>\n"
+_GATED_DONE = ' Reply "Done" if the memory already holds all that the problem needs.'
 _GATED_MEMORY = "\n<memory>\n{memory}\n</memory>"
 _GATED_ANSWER = (
     "Answer the problem from the memory alone and put the answer in \\boxed{{}}.\n\n<problem>\n{problem}\n</problem>\n"
@@ -114,8 +111,10 @@ _VERB = re.compile(r"\s*(Keep|Add|Write|Done)\b[ \t]*[:.\-]?", re.IGNORECASE)
 class Gated:
     """A gate before the memory: keep it byte for byte with one token, add to it, or write it anew.
 
-    The memory stands last, so that problem and section, which are tried again with another memory when
-    reading ahead, share their beginning. `may_exit` offers a fourth reply that ends the reading.
+    The section comes first, so that several problems share it; the memory stands last, so that a chunk
+    tried again with another memory shares all before it. Small models find more with the problem
+    behind the section than before it (docs/measurements.md). `may_exit` offers a fourth reply that ends the
+    reading.
     """
 
     name = "gated"
@@ -128,8 +127,8 @@ class Gated:
 
     def update_prompt(self, problem: str, memory: str, chunk: str) -> Prompt:
         """See `ReadingProtocol`; three segments, of which the first two are shared."""
-        head = _GATED_HEAD.format(problem=problem, done=_GATED_DONE if self.may_exit else "")
-        segments = (head, _GATED_SECTION.format(chunk=chunk), _GATED_MEMORY.format(memory=memory))
+        asked = _GATED_PROBLEM.format(problem=problem, done=_GATED_DONE if self.may_exit else "")
+        segments = (_GATED_SECTION.format(chunk=chunk), asked, _GATED_MEMORY.format(memory=memory))
         return Prompt(segments=segments, shared=2)
 
     def answer_prompt(self, problem: str, memory: str) -> Prompt:
@@ -141,12 +140,12 @@ class Gated:
         """The first word decides; a reply that begins with none of the four is malformed."""
         verb = _VERB.match(reply)
         if verb is None:
-            return Update("malformed" if reply.strip() else "empty")
+            return Update("malformed", reply) if reply.strip() else Update("empty")
         word, text = verb.group(1).lower(), reply[verb.end() :].strip()
         if word == "keep":
             return Update("keep")
         if word == "done":
-            return Update("done" if self.may_exit else "malformed")
+            return Update("done") if self.may_exit else Update("malformed", reply)
         return Update("add" if word == "add" else "write", text) if text else Update("empty")
 
 

@@ -39,7 +39,8 @@ class Support:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One accepted turn over one chunk (or half of one). `memory` is the memory after it.
+    """One accepted turn over one chunk (or half of one). `memory` is the memory after it
+    and `changed` whether it differs from the one before.
 
     `start` and `end` are characters of the document's text. `trimmed` tells that the reply
     reached its limit, or that its memory was over its budget and was cut; `calls` counts the model
@@ -52,16 +53,12 @@ class Turn:
     end: int
     outcome: TurnOutcome
     memory: str
+    changed: bool = False
     trimmed: bool = False
     calls: int = 1
     neutralised: int = 0
     error: str | None = None
     supports: tuple[Support, ...] = ()
-
-    @property
-    def changed(self) -> bool:
-        """Whether this turn changed the memory."""
-        return self.outcome in ("add", "write")
 
 
 @dataclass(slots=True)

@@ -18,12 +18,12 @@ from memagent.documents.base import Chunk
 from memagent.errors import TurnRefused, WindowOverflow
 from memagent.models.base import Completion, Model, Prompt, Request
 from memagent.reading.asking import Asker
-from memagent.reading.evidence import choose, supports
+from memagent.reading.evidence import choose, grounded, supports
 from memagent.reading.guard import Guard
 from memagent.reading.journal import Journal
 from memagent.reading.lookahead import Lookahead
 from memagent.reading.memory import settle
-from memagent.reading.protocols import NO_MEMORY, parse_answer
+from memagent.reading.protocols import NO_MEMORY, Update, parse_answer
 from memagent.reading.result import Coverage, Reading, Support, Tally, Turn, Usage
 from memagent.reading.settings import Plan
 from memagent.reading.verdict import judge
@@ -202,13 +202,18 @@ class Run:
 
     def _turn(self, chunk: Chunk, memory: str, completion: Completion, *, tags: int, calls: int) -> Turn:
         update = self._wording.parse_update(self._guard.restore(completion.text))
-        after, trimmed = settle(update, memory, self.plan.memory_tokens, self._model.tokenizer)
+        taken = update
+        if update.outcome == "malformed":
+            found = grounded(chunk, self._sources, self.problem, memory, update.text)
+            taken = Update("add", found) if found else update
+        after, trimmed = settle(taken, memory, self.plan.memory_tokens, self._model.tokenizer)
         return Turn(
             chunk=chunk.name,
             start=chunk.start,
             end=chunk.end,
             outcome=update.outcome,
             memory=after,
+            changed=after != memory,
             trimmed=trimmed or (update.outcome in ("add", "write") and completion.finish == "length"),
             calls=calls,
             neutralised=tags,
