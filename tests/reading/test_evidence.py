@@ -1,7 +1,8 @@
 """Evidence is verbatim, in its place, and missing rather than wrong."""
 
 from memagent.documents.base import Chunk, Span
-from memagent.reading.evidence import choose, contains, grounded, sentences, supports
+from memagent.reading.evidence import choose, grounded, supports
+from memagent.reading.words import contains, sentences
 
 TEXT = (
     "Chapter 4. The harbour was quiet that morning. Captain Elena Marsh sold the brig Aurora for 4,200 guilders "
@@ -84,3 +85,24 @@ def test_of_a_malformed_reply_only_what_the_chunk_says_is_taken():
     assert take(f"{true}\n{made_up}\n{beside}") == true
     assert take(made_up) == take(beside) == take("The new owner") == ""
     assert take(true, memory=true) == ""
+
+
+def test_wrapped_lines_are_one_sentence_and_lists_are_not():
+    prose = (
+        'The "with" statement is used to wrap the execution of a block with\n'
+        "methods defined by a context manager (see section With Statement\n"
+        "Context Managers). It calls obj.close at the end.\n\nAnother paragraph"
+    )
+    assert [prose[a:b].count("\n") for a, b in sentences(prose)] == [2, 0, 0]
+    items = "- one item that is long enough to look like a line that was wrapped\n- another item\nshort\nlines"
+    assert len(sentences(items)) == 4
+    log = "2026-11-21 ERROR the disk of machine seven is nearly full, says the monitor\n2026-11-21 INFO fine"
+    assert len(sentences(log)) == 2
+
+
+def test_evidence_beside_the_problem_is_left_out():
+    text = "The with statement wraps a block of code.\nThe name is often used in conjunction with translation."
+    memory = text
+    support = supports(chunk(text), ["x"], "", memory)
+    chosen = choose(support, problem="What is the with statement used for?", memory=memory, answer="wraps a block")
+    assert [evidence.quote for evidence in chosen] == ["The with statement wraps a block of code."]

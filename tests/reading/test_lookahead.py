@@ -39,7 +39,9 @@ class Book:
         changed = chunk.index in self.changes
         after = f"{memory},{chunk.name}" if changed else memory
         outcome = "add" if changed else "keep"
-        return [Turn(chunk=chunk.name, start=chunk.start, end=chunk.end, outcome=outcome, memory=after, changed=changed)]
+        return [
+            Turn(chunk=chunk.name, start=chunk.start, end=chunk.end, outcome=outcome, memory=after, changed=changed)
+        ]
 
 
 async def turns_of(book, width, may_ahead=lambda: True):

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from memagent.documents.base import Chunk
 from memagent.reading.result import Evidence, Support
+from memagent.reading.words import contains, flat, sentences, substance, words
 
 BAR = 0.6  # the share of a memory sentence's weight that its quote must carry
 VERBATIM = 0.8  # the same, for a reply that did not follow the protocol
@@ -23,33 +23,7 @@ FULL = 5  # different words of a full sentence
 LONGEST = 600  # characters of a quote
 MOST = 5  # pieces of evidence of a reading
 
-_WORD = re.compile(r"\w+")
-_SENTENCE = re.compile(r"[^\n]*?(?:[.!?…。！？．؟।]+[\"'”’」』)\]]*(?=\s|$|[^\W\d_])|\n|$)")
 _NUMBER = re.compile(r"\d+")
-_GLUED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, case-folded; scripts without spaces give pairs of characters."""
-    found: list[str] = []
-    for match in _WORD.finditer(unicodedata.normalize("NFKC", text).casefold()):
-        word = match.group()
-        if _GLUED.search(word) and len(word) > 2:
-            found.extend(word[at : at + 2] for at in range(len(word) - 1))
-        else:
-            found.append(word)
-    return found
-
-
-def sentences(text: str) -> list[tuple[int, int]]:
-    """Spans [start, end) of the sentences and lines of a text, without outer white space."""
-    spans = []
-    for match in _SENTENCE.finditer(text):
-        inner = match.group().strip()
-        if inner:
-            start = match.start() + match.group().index(inner)
-            spans.append((start, start + len(inner)))
-    return spans
 
 
 def supports(chunk: Chunk, names: Sequence[str], before: str, after: str) -> list[Support]:
@@ -57,8 +31,8 @@ def supports(chunk: Chunk, names: Sequence[str], before: str, after: str) -> lis
 
     `names` are the document's source names. At most one quote for each new sentence.
     """
-    known = {_flat(before[start:end]) for start, end in sentences(before)}
-    new = [after[start:end] for start, end in sentences(after) if _flat(after[start:end]) not in known]
+    known = {flat(before[start:end]) for start, end in sentences(before)}
+    new = [after[start:end] for start, end in sentences(after) if flat(after[start:end]) not in known]
     if not new:
         return []
     index = _ChunkIndex(chunk.text)
@@ -77,14 +51,13 @@ def supports(chunk: Chunk, names: Sequence[str], before: str, after: str) -> lis
 def grounded(chunk: Chunk, names: Sequence[str], problem: str, memory: str, reply: str) -> str:
     """The sentences of a malformed `reply` that may be trusted: those the chunk says in nearly the same words.
 
-    Each is a full sentence, new to `memory`, and speaks of the problem: it has at least half of the
-    problem's words of substance. All others are dropped, so that what a model makes up changes nothing.
+    Each is a full sentence, new to `memory`, and speaks of the problem: they share half of their words of
+    substance. All others are dropped, so that what a model makes up changes nothing.
     """
-    asked = {word for word in words(problem) if _weighty(word)}
     kept = []
     for support in supports(chunk, names, memory, reply):
         told = set(words(support.sentence))
-        if support.share >= VERBATIM and len(told) >= FULL and 2 * len(told & asked) >= len(asked):
+        if support.share >= VERBATIM and len(told) >= FULL and _speaks_of(support.sentence, problem):
             kept.append(support.sentence)
     return "\n".join(kept)
 
@@ -134,18 +107,16 @@ class _ChunkIndex:
 def choose(found: Iterable[Support], *, problem: str, memory: str, answer: str) -> tuple[Evidence, ...]:
     """The evidence of an answer: quotes that contain it first, then those that led to it.
 
-    A quote led to the answer if the memory sentence it supports is still in the final memory and
-    shares a word of substance with the answer or the problem.
+    A quote led to the answer if the memory sentence it supports is still in the final memory, and
+    speaks of the problem or of the answer: they share half of their words of substance.
     """
     kept = set(words(memory))
     ranked: dict[tuple[str, int, int], tuple[tuple[int, float], Evidence]] = {}
-    asked, replied = set(words(problem)), set(words(answer))
     for support in found:
-        bears = contains(support.evidence.quote, answer)
         told = set(words(support.sentence))
+        bears = _bears(support.evidence.quote, answer)
         remembered = len(told & kept) >= BAR * len(told)
-        relevant = _substance(told, replied) or _substance(told, asked)
-        if bears or (remembered and relevant):
+        if bears or (remembered and (_speaks_of(support.sentence, answer) or _speaks_of(support.sentence, problem))):
             rank = (int(bears), support.share)
             spot = (support.evidence.source, support.evidence.start, support.evidence.end)
             if spot not in ranked or ranked[spot][0] < rank:
@@ -154,20 +125,14 @@ def choose(found: Iterable[Support], *, problem: str, memory: str, answer: str) 
     return tuple(evidence for _, evidence in best[:MOST])
 
 
-def contains(quote: str, answer: str) -> bool:
-    """Whether the words of `answer` stand in `quote`, in their order and next to each other."""
-    wanted, there = _flat(answer), _flat(quote)
-    return bool(wanted) and f" {wanted} " in f" {there} "
+def _bears(quote: str, answer: str) -> bool:
+    """Whether a quote contains the answer: word for word, or nearly so where the answer is a sentence."""
+    replied = set(words(answer))
+    nearly = len(replied) >= FULL and len(replied & set(words(quote))) >= VERBATIM * len(replied)
+    return nearly or contains(quote, answer)
 
 
-def _substance(told: set[str], other: set[str]) -> bool:
-    """Whether two sets of words share something more than the short words every sentence has."""
-    return any(map(_weighty, told & other))
-
-
-def _weighty(word: str) -> bool:
-    return len(word) > 3 or word.isdigit() or _GLUED.search(word) is not None
-
-
-def _flat(text: str) -> str:
-    return " ".join(words(text))
+def _speaks_of(sentence: str, text: str) -> bool:
+    """Whether the smaller of two texts has half of its words of substance in the other."""
+    one, other = substance(sentence), substance(text)
+    return bool(one and other) and 2 * len(one & other) >= min(len(one), len(other))

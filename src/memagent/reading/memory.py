@@ -15,8 +15,8 @@ It does not know prompts, models or chunks.
 
 from __future__ import annotations
 
-from memagent.reading.evidence import sentences
 from memagent.reading.protocols import NO_MEMORY, Update
+from memagent.reading.words import sentences
 from memagent.tokens import Tokenizer
 
 # A text that was generated within the budget can count a few tokens more when tokenised again.
