@@ -13,12 +13,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from memagent.cli.memory_view import shown_memory
+from memagent.cli.memory_view import last_lines, shown_memory
 from memagent.reading.run import Progress, Run
 
 MARKS = {"keep": "·", "add": "+", "write": "▪", "done": "■", "malformed": "?", "empty": "∅", "failed": "✗"}
 STYLES = {"keep": "dim", "add": "green", "write": "cyan", "done": "bold", "failed": "bold red"}
 PLAIN_SECONDS = 5.0
+FRAME = 6  # lines of a panel beside its memory
 
 
 class LiveView:
@@ -55,7 +56,8 @@ class LiveView:
             self._console.print(view.line(), highlight=False, soft_wrap=True)
 
     def _render(self) -> RenderableType:
-        return Group(*(view.panel(self._console.width) for view in self._runs.values()))
+        room = (self._console.height - 1) // max(1, len(self._runs)) - FRAME
+        return Group(*(view.panel(self._console.width, max(1, room)) for view in self._runs.values()))
 
 
 class _RunView:
@@ -79,15 +81,15 @@ class _RunView:
         """The state in one plain line."""
         return "  ".join([f"{self._share():4.0%}", *self._facts(), f"memory: {' '.join(self._memory.split())[:120]}"])
 
-    def panel(self, width: int) -> Panel:
-        """The state as a panel: bar, facts, a mark for each chunk, the memory with its last change."""
+    def panel(self, width: int, lines: int) -> Panel:
+        """The state as a panel: bar, facts, a mark for each chunk, `lines` of memory with its last change."""
         head = Table.grid(expand=True, padding=(0, 1))
         head.add_column(ratio=1)
         head.add_column(justify="right")
         head.add_row(ProgressBar(total=1.0, completed=self._share()), Text(f"{self._share():.0%}"))
         room = max(20, width - 6)
         marks = Text.assemble(*[(mark, style) for mark, style in list(self._marks)[-room:]])
-        memory = shown_memory(self._before, self._memory)
+        memory = last_lines(shown_memory(self._before, self._memory), room, lines)
         rows = Group(head, Text("  ".join(self._facts()), style="dim"), marks, Text(), memory)
         return Panel(rows, title=Text(self.run.problem[:room], style="bold"), title_align="left", border_style="blue")
 
@@ -98,7 +100,9 @@ class _RunView:
         usage, coverage = self.run.usage, self.run.coverage
         elapsed = max(1e-6, time.monotonic() - self._started)
         speed = (usage.prompt_tokens - self._tokens_before) / elapsed
-        facts = [f"{coverage.chunks:,} chunks", f"{speed:,.0f} tokens/s"]
+        total = round(coverage.chunks / self._share()) if coverage.chunks and self._share() else 0
+        of = f" of about {total:,}" if total > coverage.chunks else ""
+        facts = [f"{coverage.chunks:,}{of} chunks", f"{speed:,.0f} tokens/s"]
         if 0 < self._share() < 1:
             left = elapsed * (1 - self._share()) / self._share()
             facts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")

@@ -5,21 +5,35 @@ from __future__ import annotations
 import difflib
 import re
 
+from rich.console import Console
 from rich.text import Text
 
 from memagent.reading.protocols import NO_MEMORY
 
-_WORDS = re.compile(r"\S+\s*|\s+")
+_WORD = re.compile(r"(\S+)(\s*)")
 
 
 def shown_memory(before: str, after: str) -> Text:
     """`after`, with words new since `before` in green and words gone since struck through in red."""
-    old, new = [] if before == NO_MEMORY else _WORDS.findall(before), _WORDS.findall(after)
+    old = [] if before == NO_MEMORY else before.split()
+    new = _WORD.findall(after)
     text = Text()
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, old, [word for word, _ in new], autojunk=False)
     for kind, old_from, old_to, new_from, new_to in matcher.get_opcodes():
         if kind in ("delete", "replace"):
-            text.append("".join(old[old_from:old_to]).strip(), style="red strike")
+            text.append(" ".join(old[old_from:old_to]), style="red strike")
             text.append(" ")
-        text.append("".join(new[new_from:new_to]), style="" if kind == "equal" else "green")
+        text.append("".join(word + space for word, space in new[new_from:new_to]), style=_STYLES.get(kind, ""))
     return text
+
+
+_STYLES = {"insert": "green", "replace": "green"}
+
+
+def last_lines(text: Text, width: int, lines: int) -> Text:
+    """The end of a text that fills at most so many lines of a terminal, with a mark for what is left out."""
+    wrapped = text.wrap(Console(width=width), width)
+    if len(wrapped) <= lines:
+        return text
+    hidden = Text(f"… {len(wrapped) - lines + 1} lines above\n", style="dim")
+    return Text.assemble(hidden, Text("\n").join(wrapped[-max(1, lines - 1) :]))

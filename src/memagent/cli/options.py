@@ -39,7 +39,7 @@ _MODEL = [
                  help="The endpoint's tokenizer: a name that pull knows, a folder or a hub id (else estimated)."),
     click.option("--window", type=Tokens(), help="The endpoint's context window, if it does not tell."),
     click.option("--price", metavar="IN,OUT[,CACHED]", help="USD per million tokens."),
-    click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Calls at once."),
+    click.option("--concurrency", type=click.IntRange(1), help="Calls at once (endpoints: 8, local: 32)."),
     click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True,
                  help="Seconds to wait for one reply."),
     click.option("--retries", type=click.IntRange(0), default=5, show_default=True,

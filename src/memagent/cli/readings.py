@@ -69,7 +69,8 @@ def list_command(as_json: bool) -> None:
 @command.command("show")
 @click.argument("reading_id")
 @click.option("--json", "as_json", is_flag=True, help="The whole reading with its turns as JSON.")
-def show(reading_id: str, as_json: bool) -> None:
+@click.option("--svg", type=click.Path(dir_okay=False, writable=True), help="Also draw it, into this file.")
+def show(reading_id: str, as_json: bool, svg: str | None) -> None:
     """Show a reading: how its memory changed, chunk by chunk, and its answer."""
     with contextlib.closing(Journal.default()) as journal:
         entry = journal.entry(reading_id)
@@ -77,13 +78,15 @@ def show(reading_id: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**asdict(entry), "turns": turns}, ensure_ascii=False))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, record=svg is not None, width=100 if svg else None)
     console.print(Text(f"{entry.document}: {entry.problem}", style="bold"))
     print_turns(console, turns)
     if entry.result:
         print_reading(console, Reading.from_json(entry.result))
     else:
         console.print(Text(f"unfinished; to go on: memagent readings resume {entry.id}", style="yellow"))
+    if svg:
+        console.save_svg(svg, title=f"memagent readings show {entry.id}")
 
 
 def print_turns(console: Console, turns: list[dict[str, Any]]) -> None:

@@ -31,7 +31,8 @@ class ModelOptions:
     `model` is `local` (the embedded default), `local:PATH_OR_HUB_ID`, or an endpoint's model name;
     `adapter` a LoRA folder for local models; `tokenizer` a name that `pull` knows, a folder or a hub id, for
     endpoints; `window` the endpoint's context in tokens; `price` USD per million prompt, completion and
-    (optionally) cached tokens; `precision` of local models: auto or fp32.
+    (optionally) cached tokens; `concurrency` calls at once (endpoints 8, local models 32 unless given);
+    `precision` of local models: auto or fp32.
     """
 
     model: str = "local"
@@ -40,7 +41,7 @@ class ModelOptions:
     tokenizer: str | None = None
     window: int | None = None
     price: str | None = None
-    concurrency: int = 8
+    concurrency: int | None = None
     timeout: float = 600.0
     retries: int = 5
     engine: str = "auto"
@@ -87,7 +88,7 @@ def _open_local(options: ModelOptions, source: str, report: Callable[[str], None
         adapter=options.adapter,
         engine=options.engine,
         precision=options.precision,
-        concurrency=options.concurrency,
+        concurrency=options.concurrency or 32,
         report=report,
     )
 
@@ -101,7 +102,7 @@ async def _open_endpoint(options: ModelOptions) -> Model:
         base_url=options.base_url,
         tokenizer=load_tokenizer(options.tokenizer) if options.tokenizer else None,
         window=options.window,
-        concurrency=options.concurrency,
+        concurrency=options.concurrency or 8,
         timeout=options.timeout,
         retries=options.retries,
         price=parse_price(options.price) if options.price else None,

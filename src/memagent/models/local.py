@@ -41,7 +41,7 @@ class _Loaded:
 class LocalModel:
     """A model run in this process; see `Model`. Concurrent calls share one batch."""
 
-    price: Price | None = None
+    price: Price | None = Price(0.0, 0.0)
 
     def __init__(
         self,
