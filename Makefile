@@ -8,7 +8,8 @@ MODEL  := $(VENV)/.model
 EXTRAS := documents,local,torch,dev
 
 # The document that every Python carries: the language reference, as `help()` shows it.
-DOC ?= $(VENV)/language-reference.txt
+REFERENCE := $(VENV)/language-reference.txt
+DOC ?= $(REFERENCE)
 Q   ?= What is the with statement used for?
 # More options for ask. The embedded model is not trained for reading yet, and untrained it does better with
 # `gated`, which keeps of its replies only what the document says.
@@ -32,11 +33,13 @@ $(MODEL): $(READY)
 	$(BIN)/memagent pull
 	@touch $@
 
-$(VENV)/language-reference.txt: $(READY)
+$(REFERENCE): $(READY)
 	$(BIN)/python -c 'import pydoc_data.topics as t; print("\n\n".join(t.topics[k] for k in sorted(t.topics)))' > $@
 
-ask: $(MODEL) $(DOC)  ## Read a document and answer: make ask DOC=book.txt Q="Who inherits the house?"
-	HF_HUB_OFFLINE=1 $(BIN)/memagent ask "$(DOC)" -q "$(Q)" $(ASK)
+ask: export ASK_DOC = $(DOC)
+ask: export ASK_Q = $(Q)
+ask: $(MODEL) $(REFERENCE)  ## Read a document and answer: make ask DOC=book.txt Q="Who inherits the house?"
+	HF_HUB_OFFLINE=1 $(BIN)/memagent ask "$$ASK_DOC" -q "$$ASK_Q" $(ASK)
 
 test: $(MODEL)  ## Run all tests.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest

@@ -76,7 +76,7 @@ def test_no_open_transaction_keeps_others_out(journal):
 def test_the_newest_unfinished_reading_is_resumed_before_a_finished_one(journal):
     journal.begin(entry("old", created=0.5))
     journal.begin(entry("new", created=9.0))
-    journal.finish("new", {"usage": {"seconds": 1.0}})
+    journal.finish("new", {"usage": {"seconds": 1.0}}, turns=0)
     assert journal.newest("k").id == "abc"
     assert journal.newest("other") is None
     assert [one.id for one in journal.entries()] == ["new", "abc", "old"]

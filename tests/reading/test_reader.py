@@ -1,5 +1,6 @@
 """The reader as a whole, with a scripted model: one loop, exact in every mode, nothing lost."""
 
+import gc
 import itertools
 
 import pytest
@@ -19,6 +20,8 @@ from memagent.models import Price, ScriptedModel
 from memagent.models.scripted import Fault
 from memagent.reading.journal import Journal
 from memagent.reading.protocols import NO_MEMORY
+from memagent.reading.verdict import judge
+from memagent.tokens import ByteEstimate
 
 GATED = Settings(protocol="gated", chunk_tokens=80, memory_tokens=200)
 PAPER = Settings(protocol="paper", chunk_tokens=80, memory_tokens=200)
@@ -341,3 +344,82 @@ async def test_max_cost_without_a_price_is_refused():
 
 def test_the_synchronous_twin(document):
     assert Reader(ScriptedModel(oracle), GATED).read_sync(document, "Which?").status == "answered"
+
+
+async def test_a_resumed_reading_with_another_window_shows_the_whole_document(tmp_path):
+    """Where tokens are estimated, the window decides where chunks end."""
+    text = "".join(f"Line {number} tells of parcel {number * 7919 % 10007}.\n" for number in range(2000))
+    document, journal = open_document(text=text, name="parcels"), Journal(tmp_path)
+    settings = Settings(protocol="gated", chunk_tokens=5000, memory_tokens=200)
+
+    def session(window, limit):
+        model = Mortal([], limit)
+        model.window, model.tokenizer = window, ByteEstimate()
+        model.prompt_tokens = lambda prompt: len(prompt.text)
+        return model, Reader(model, settings, journal=journal)
+
+    small, reader = session(8192, 3)
+    with pytest.raises(EndpointDown):
+        await reader.read(document, "Which?", resume=True)
+    large, reader = session(16384, 999)
+    reading = await reader.read(document, "Which?", resume=True)
+    shown = "".join(sections(small) + sections(large))
+    assert all(f"Line {number} tells" in shown for number in range(2000))
+    assert reading.coverage.read == reading.coverage.chunks
+    turns = journal.turns(reading.reading_id)
+    assert "".join(text[turn["start"] : turn["end"]] for turn in turns) == text
+
+
+async def test_one_refused_part_of_a_single_chunk_is_partial_not_unread(document):
+    def refuses(request):
+        section = SECTION.search(request.prompt.text)
+        if section and "word20x7 " in section[1]:
+            raise TurnRefused("content filter")
+        return oracle(request)
+
+    model = ScriptedModel(refuses, window=100_000)
+    settings = Settings(protocol="gated", chunk_tokens=50_000, memory_tokens=200)
+    reading = await Reader(model, settings).read(document, "Which keys?")
+    assert (reading.status, reading.coverage.chunks) == ("partial", 1)
+    assert set(reading.answer.split(". ")) <= {fact.rstrip(".") for fact in FACTS} | {FACTS[-1]}
+    assert FACTS[0] in reading.answer and FACTS[-1] in reading.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("The Tomb of the Unknown Soldier", "answered"),
+        ("unknown", "not_found"),
+        ("It is not mentioned in the memory.", "not_found"),
+        ("", "not_found"),
+        ("None.", "not_found"),
+        ("Paris", "answered"),
+    ],
+)
+def test_what_counts_as_found(answer, status):
+    assert judge(answer, "a memory", failed=0, turns=3) == status
+    assert judge(answer, NO_MEMORY, failed=0, turns=3) == "not_found"
+    assert judge(answer, "a memory", failed=1, turns=3) == "partial"
+    assert judge(answer, "a memory", failed=3, turns=3) == "unread"
+
+
+def test_synchronous_readings_leave_no_connection_open(document, endpoint):
+    from memagent.models.openai import OpenAIModel
+
+    model = OpenAIModel("fake", base_url=endpoint.url, window=8192)
+    for _ in range(2):
+        assert Reader(model, GATED).read_sync(document, "Which?").coverage.failed == 0
+    gc.collect()  # an open connection would warn here, and warnings are errors
+
+
+async def test_calls_that_never_started_cost_nothing(document, endpoint):
+    from memagent.models.openai import OpenAIModel
+
+    endpoint.reply = lambda body: "Keep" if len(endpoint.bodies) % 7 else f"Add: fact {len(endpoint.bodies)}"
+    endpoint.delay = 0.002
+    model = OpenAIModel("fake", base_url=endpoint.url, window=8192, concurrency=2)
+    settings = Settings(protocol="gated", chunk_tokens=40, memory_tokens=200, read_ahead=16)
+    reading = await Reader(model, settings).read(document, "Which?")
+    await model.aclose()
+    # At most the two that had a connection when the memory changed; not the fourteen that waited for one.
+    assert 0 < reading.tally.vain <= 2 * reading.tally.add

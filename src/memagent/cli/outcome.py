@@ -20,10 +20,10 @@ def print_reading(console: Console, reading: Reading) -> None:
     label, style = STATUS[reading.status]
     console.print()
     console.print(Text(reading.problem, style="bold"))
-    console.print(Text(reading.answer or "(no answer)"))
+    console.print(Text(reading.answer or "(no answer)"), soft_wrap=not console.is_terminal)
     console.print()
     for number, evidence in enumerate(reading.evidence, start=1):
-        console.print(quoted(number, evidence))
+        console.print(quoted(number, evidence), soft_wrap=not console.is_terminal)
     if not reading.evidence:
         console.print(Text("no evidence: no passage of the document clearly supports this answer", style="dim"))
     console.print(Text.assemble((label, style), ("  " + account(reading), "dim")), soft_wrap=True)

@@ -25,7 +25,7 @@ def slices(
     around the document is not tokenised: the published code strips it. What leads belongs to the first
     slice and what trails to the last, uncounted. A slice longer than `max_bytes` is cut further.
 
-    Documents of up to 4 million characters are tokenised in one go. Longer ones are tokenised in sections
+    Documents of up to one million characters are tokenised in one go. Longer ones are tokenised in sections
     that end where byte-level pre-tokenisers (GPT-2's, Llama's, Qwen's) split in any case, between a
     character and a single space before a letter, so that the ids are those of the whole. Where 400,000
     characters have no such place, or the tokenizer is of another kind, a slice may differ by a few tokens.

@@ -23,12 +23,18 @@ def spool_stream(stream: BinaryIO, folder: Path | None) -> Path:
     """
     try:
         where = Path(tempfile.mkdtemp(prefix="memagent-")) if folder is None else folder
-        where.mkdir(parents=True, exist_ok=True)
+        _make_private(where)
         return _copy(stream, where)
     except OSError as error:
         raise DocumentError(
             f"cannot be kept in {folder or tempfile.gettempdir()} ({error.strerror or error})"
         ) from error
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder and what is missing above it, for this user only."""
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
 
 
 def _copy(stream: BinaryIO, folder: Path) -> Path:

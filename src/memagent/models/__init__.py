@@ -74,13 +74,15 @@ async def open_model(options: ModelOptions, *, report: Callable[[str], None] | N
         return _open_local(options, source, report)
     if options.adapter is not None:
         raise OptionError("--adapter is for local models: an endpoint serves adapters under names of their own")
+    if (options.engine, options.precision) != ("auto", "auto"):
+        raise OptionError("--engine and --precision are for local models: an endpoint chooses its own")
     return await _open_endpoint(options)
 
 
 def _open_local(options: ModelOptions, source: str, report: Callable[[str], None] | None) -> Model:
     from memagent.models.local import LocalModel
 
-    for name in ("base_url", "tokenizer", "price"):
+    for name in ("base_url", "tokenizer", "price", "window"):
         if getattr(options, name) is not None:
             raise OptionError(f"--{name.replace('_', '-')} is for endpoints: name one with --model, or leave it out")
     return LocalModel.open(
@@ -88,7 +90,7 @@ def _open_local(options: ModelOptions, source: str, report: Callable[[str], None
         adapter=options.adapter,
         engine=options.engine,
         precision=options.precision,
-        concurrency=options.concurrency or 32,
+        concurrency=32 if options.concurrency is None else options.concurrency,
         report=report,
     )
 
@@ -102,7 +104,7 @@ async def _open_endpoint(options: ModelOptions) -> Model:
         base_url=options.base_url,
         tokenizer=load_tokenizer(options.tokenizer) if options.tokenizer else None,
         window=options.window,
-        concurrency=options.concurrency or 8,
+        concurrency=8 if options.concurrency is None else options.concurrency,
         timeout=options.timeout,
         retries=options.retries,
         price=parse_price(options.price) if options.price else None,

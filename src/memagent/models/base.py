@@ -11,6 +11,9 @@ from typing import Literal, Protocol
 
 from memagent.tokens import Tokenizer
 
+# What a CancelledError says of a call that was given up before anything of it was sent or computed.
+NOT_STARTED = "not started"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -133,7 +136,12 @@ class Model(Protocol):
             TurnRefused: this text is refused.
             SetupError: key, address or model name are wrong.
             EndpointDown: it answered before and does not any more.
+            CancelledError: the caller gave up; with NOT_STARTED where that cost nothing.
         """
+        ...
+
+    async def disconnect(self) -> None:
+        """Close what belongs to the running event loop; the model can go on in another one."""
         ...
 
     async def aclose(self) -> None:

@@ -126,6 +126,9 @@ class LocalModel:
         output = await asyncio.wrap_future(self._engine.submit(job))
         return self._completion(request, job, output)
 
+    async def disconnect(self) -> None:
+        """See `Model.disconnect`: nothing here belongs to an event loop."""
+
     async def aclose(self) -> None:
         """End the engine's thread; calls under way fail."""
         await asyncio.to_thread(self._engine.close)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from memagent.errors import MemagentError, OptionError, PromptWasCut
-from memagent.models.base import Completion, Price, Prompt, Request
+from memagent.models.base import NOT_STARTED, Completion, Price, Prompt, Request
 from memagent.models.endpoint.address import Address
 from memagent.models.endpoint.bodies import Answer, Dialect, read_answer
 from memagent.models.endpoint.explain import explain
@@ -165,6 +165,10 @@ class OpenAIModel:
             await asyncio.sleep(wait)
 
     async def aclose(self) -> None:
+        """Closes the connections."""
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
         """Closes the connections; the model can be used again and opens new ones."""
         line, self._open = self._open, None
         if line is not None and line.loop is asyncio.get_running_loop():
@@ -181,11 +185,16 @@ class OpenAIModel:
     async def _post(self, body: dict[str, Any]) -> object:
         """One try. The untyped form of `chat.completions.create`: faster, and any garbage comes through."""
         line = self._line()
-        async with line.places:
-            try:
-                return await line.client.post("/chat/completions", cast_to=object, body=body)
-            except Exception as error:
-                raise from_sdk(error) from None
+        try:
+            await line.places.acquire()
+        except asyncio.CancelledError:
+            raise asyncio.CancelledError(NOT_STARTED) from None
+        try:
+            return await line.client.post("/chat/completions", cast_to=object, body=body)
+        except Exception as error:
+            raise from_sdk(error) from None
+        finally:
+            line.places.release()
 
     async def _list(self) -> Listing:
         client = self._line().client

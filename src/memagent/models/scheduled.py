@@ -61,6 +61,10 @@ class ScheduledGate:
         whole = await self._model.generate(dataclasses.replace(request, one_token=None))
         return dataclasses.replace(whole, text=self._prefix + whole.text)
 
+    async def disconnect(self) -> None:
+        """The model's."""
+        await self._model.disconnect()
+
     async def aclose(self) -> None:
         """Closes the model."""
         await self._model.aclose()

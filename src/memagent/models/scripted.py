@@ -123,6 +123,9 @@ class ScriptedModel:
         finally:
             self.in_flight -= 1
 
+    async def disconnect(self) -> None:
+        """Nothing here belongs to an event loop."""
+
     async def aclose(self) -> None:
         """Remembers that it was closed."""
         self.closed = True

@@ -14,6 +14,7 @@ import os
 import secrets
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ CallStatus = Literal["done", "refused", "overflow", "cancelled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One finished model call. `memory` is the digest of the memory it was shown.
+    """One finished model call. `chunk` names what it was shown of the document, `memory` is a digest.
 
     `status` is `done`, or why it gave no reply: `refused` and `overflow` have the message as `text`;
     `cancelled` calls were tried ahead in vain and count their prompt only.
@@ -118,6 +119,7 @@ class Journal:
         self.folder = folder
         self._database = _open(folder)
         self._accepted: list[dict[str, Any]] = []
+        self._closing = weakref.finalize(self, self._database.close)
 
     @classmethod
     def default(cls) -> Journal:
@@ -126,7 +128,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file. Nothing is lost without it."""
-        self._database.close()
+        self._closing()
 
     @contextlib.contextmanager
     def lock(self, reading_id: str) -> Iterator[None]:
@@ -216,10 +218,12 @@ class Journal:
         with _writing(), self._database:
             self._database.execute("DELETE FROM calls WHERE reading = ? AND status = 'refused'", (reading_id,))
 
-    def finish(self, reading_id: str, result: dict[str, Any]) -> None:
-        """Write down the finished reading."""
+    def finish(self, reading_id: str, result: dict[str, Any], *, turns: int) -> None:
+        """Write down the finished reading, which came to so many `turns`."""
         with _writing(), self._database:
             self._write_accepted()
+            # A session with another window may have cut the document into more chunks than the last one.
+            self._database.execute("DELETE FROM turns WHERE reading = ? AND position >= ?", (reading_id, turns))
             self._database.execute(
                 "UPDATE readings SET state = 'finished', updated = ?, seconds = ?, result = ? WHERE id = ?",
                 (time.time(), result["usage"]["seconds"], json.dumps(result), reading_id),

@@ -105,7 +105,11 @@ _GATED_MEMORY = "\n<memory>\n{memory}\n</memory>"
 _GATED_ANSWER = (
     "Answer the problem from the memory alone and put the answer in \\boxed{{}}.\n\n<problem>\n{problem}\n</problem>\n"
 )
-_VERB = re.compile(r"\s*(Keep|Add|Write|Done)\b[ \t]*[:.\-]?", re.IGNORECASE)
+# The first word with the marks that chat models put around it; a sentence that begins with such a word is none.
+_VERB = re.compile(
+    r"[\s*`\"'#]*(?:(?P<bare>Keep|Done)\b[*`\"']*(?=\s*(?:$|[.:,;!\n]|-\s))|(?P<with_text>Add|Write)\b[*`\"']*\s*[:\n][*`]*)",
+    re.IGNORECASE,
+)
 
 
 class Gated:
@@ -141,7 +145,7 @@ class Gated:
         verb = _VERB.match(reply)
         if verb is None:
             return Update("malformed", reply) if reply.strip() else Update("empty")
-        word, text = verb.group(1).lower(), reply[verb.end() :].strip()
+        word, text = (verb["bare"] or verb["with_text"]).lower(), reply[verb.end() :].strip()
         if word == "keep":
             return Update("keep")
         if word == "done":

@@ -77,7 +77,14 @@ class Reader:
 
     def read_sync(self, document: Document, problem: str, *, resume: bool = False) -> Reading:
         """`read` for code without an event loop."""
-        return asyncio.run(self.read(document, problem, resume=resume))
+
+        async def once() -> Reading:
+            try:
+                return await self.read(document, problem, resume=resume)
+            finally:
+                await self.model.disconnect()
+
+        return asyncio.run(once())
 
     async def read_all(self, document: Document, problems: Sequence[str], *, resume: bool = False) -> list[Reading]:
         """Read `document` once for several problems, each with its own memory; in the order given."""

@@ -9,8 +9,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-# answered: read whole and answered; not_found: read whole, nothing to answer from; partial: some chunks
-# failed; unread: none could be read.
+# answered: read whole, or as far as an exit that was asked for; not_found: nothing there to answer from;
+# partial: some of it could not be read; unread: none of it could.
 Status = Literal["answered", "not_found", "partial", "unread"]
 
 # What became of a chunk's turn: a protocol's outcome, or `failed` where the model refused the text.

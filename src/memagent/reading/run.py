@@ -109,7 +109,7 @@ class Run:
         """
         self.coverage.chunks, self.coverage.document_tokens = chunks, document_tokens
         self.coverage.skipped = chunks - self.coverage.read - self.coverage.failed
-        if not self.coverage.read:
+        if self._turns == self.tally.failed:
             self._journal.forget_refusals(self.reading_id)
             return self._drawn_up("")
         prompt = self._wording.answer_prompt(self._guarded_problem, self._guard.neutralise(self.memory)[0])
@@ -117,14 +117,14 @@ class Run:
         completion = await self._asker.ask("answer", self.memory, request)
         self.tally.vain = self.usage.model_calls - self._calls - 1
         reading = self._drawn_up(parse_answer(self._guard.restore(completion.text)))
-        self._journal.finish(self.reading_id, reading.as_json())
+        self._journal.finish(self.reading_id, reading.as_json(), turns=self._turns)
         return reading
 
     def _drawn_up(self, answer: str) -> Reading:
         return Reading(
             problem=self.problem,
             answer=answer,
-            status=judge(answer, self.memory, self.coverage),
+            status=judge(answer, self.memory, failed=self.tally.failed, turns=self._turns),
             evidence=choose(self._found, problem=self.problem, memory=self.memory, answer=answer),
             memory=self.memory,
             coverage=self.coverage,
@@ -171,7 +171,7 @@ class Run:
         request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
         for attempt in range(ATTEMPTS):
             try:
-                completion = await self._asker.ask(chunk.name, memory, request, attempt)
+                completion = await self._asker.ask(_place(chunk), memory, request, attempt)
             except WindowOverflow as error:
                 return await self._halves(chunk, memory, str(error), calls=attempt + 1, splits=RECUTS)
             except TurnRefused as error:
@@ -228,6 +228,11 @@ class Run:
             sampling=self.plan.sampling(turn),
             one_token=self._wording.one_token,
         )
+
+
+def _place(chunk: Chunk) -> str:
+    """By what the journal knows a chunk: chunks of the same number are cut elsewhere if the window changes."""
+    return f"{chunk.name}:{chunk.start}-{chunk.end}"
 
 
 def _turn_record(turn: Turn) -> dict[str, Any]:
