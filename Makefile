@@ -11,9 +11,8 @@ EXTRAS := documents,local,torch,dev
 REFERENCE := $(VENV)/language-reference.txt
 DOC ?= $(REFERENCE)
 Q   ?= What is the with statement used for?
-# More options for ask. The embedded model is not trained for reading yet, and untrained it does better with
-# `gated`, which keeps of its replies only what the document says.
-ASK ?= --protocol gated
+# More options for ask, such as ASK="--json".
+ASK ?=
 
 .PHONY: help setup model ask test check wheel-test bench clean
 

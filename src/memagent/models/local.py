@@ -27,8 +27,8 @@ from memagent.tokens import Tokenizer
 
 ENGINES = ("auto", "openvino", "torch")
 PRECISIONS = ("auto", "fp32")
-# What the embedded models read best untrained, by measurement (docs/measurements.md).
-EMBEDDED_SIZES = {"chunk_tokens": 1024, "memory_tokens": 64, "read_ahead": 8}
+# How the embedded models read best untrained, by measurement (docs/measurements.md).
+EMBEDDED_READS: Mapping[str, str | int] = {"protocol": "gated", "chunk_tokens": 1024, "memory_tokens": 64, "read_ahead": 8}
 _SUGGESTED = ("protocol", "chunk_tokens", "memory_tokens", "read_ahead")
 
 
@@ -237,7 +237,7 @@ def _notes(found: Source, adapter: Adapter | None) -> tuple[str, ...]:
 
 def _suggests(found: Source, adapter: Adapter | None) -> dict[str, str | int]:
     if adapter is None:
-        return dict(EMBEDDED_SIZES) if found.title is not None else {}
+        return dict(EMBEDDED_READS) if found.title is not None else {}
     card = adapter.card or {}
     return {name: card[name] for name in _SUGGESTED if isinstance(card.get(name), str | int)}
 
