@@ -169,7 +169,8 @@ def test_resume_by_id_uses_the_settings_it_began_with(ask, memagent, endpoint, b
     endpoint.reply = oracle
     ask(book, "-q", "What is Key 3?", "--price", "10,10", "--max-cost", "0.03", "--protocol", "gated")
     reading_id = journal.entries()[0].id
-    result = memagent("readings", "resume", reading_id, "--json")
+    assert memagent("readings", "resume", reading_id).status == 3  # the bound still holds
+    result = memagent("readings", "resume", reading_id, "--json", "--max-cost", "5")
     assert result.status == 0, result.err
     assert (result.json["answer"], result.json["settings"]["chunk_tokens"]) == ("value3", 200)
 
@@ -211,3 +212,22 @@ def test_help_and_completion(memagent):
     for shell in ("bash", "zsh", "fish"):
         assert "_MEMAGENT_COMPLETE" in memagent("completion", shell).out
     assert memagent("--version").out.startswith("memagent ")
+
+
+def test_square_brackets_and_control_characters_are_only_text(ask, endpoint, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "book.txt").write_text(document_text(60), encoding="utf-8")
+    (tmp_path / "folder" / "[id].bin").write_bytes(bytes(range(256)) * 8)
+    endpoint.reply = lambda body: "see [/b] and [red]this[/red] \x1b[31m \x1b]0;title\x07"
+    result = ask(tmp_path / "folder", "-q", "What is [/i] it?", "--protocol", "paper")
+    assert result.status == 0, result.err
+    assert "[/b] and [red]this[/red]" in result.out and "[id].bin" in result.err
+    assert "\x1b" not in result.out + result.err
+
+
+def test_resume_goes_to_the_endpoint_it_began_with(ask, memagent, endpoint, book, journal, monkeypatch):
+    endpoint.reply = oracle
+    ask(book, "-q", "What is Key 3?", "--price", "10,10", "--max-cost", "0.03")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    result = memagent("readings", "resume", journal.entries()[0].id, "--max-cost", "5", "--concurrency", "2")
+    assert result.status == 0, result.err

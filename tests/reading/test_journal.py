@@ -1,6 +1,7 @@
 """The journal: private, durable, shared safely, and clear about what is wrong with it."""
 
 import json
+import os
 import sqlite3
 import stat
 
@@ -102,9 +103,11 @@ def test_spooled_input_goes_when_nothing_needs_it(journal):
     spool.mkdir()
     for name in ("needed", "unneeded"):
         (spool / name).write_text(name)
+        os.utime(spool / name, (0, 0))
+    (spool / "young").write_text("just spooled")
     journal.begin(entry("two", paths=(str(spool / "needed"),)))
     assert journal.drop_spooled() == 1
-    assert [path.name for path in spool.iterdir()] == ["needed"]
+    assert sorted(path.name for path in spool.iterdir()) == ["needed", "young"]
 
 
 def test_a_reading_is_held_by_one_process_at_a_time(journal):

@@ -423,3 +423,104 @@ async def test_calls_that_never_started_cost_nothing(document, endpoint):
     await model.aclose()
     # At most the two that had a connection when the memory changed; not the fourteen that waited for one.
     assert 0 < reading.tally.vain <= 2 * reading.tally.add
+
+
+class Moody(ScriptedModel):
+    """The oracle, but for prompts that `mood` has something to say to."""
+
+    def __init__(self, mood, **more):
+        self.mood = mood
+        super().__init__(lambda request: self.mood(request) or oracle(request), **more)
+
+
+def refuse_answers(request):
+    if "<section>" not in request.prompt.text:
+        raise TurnRefused("not today")
+
+
+async def test_a_refused_answer_is_asked_again_on_resume(document, tmp_path):
+    model = Moody(refuse_answers)
+    reader = Reader(model, GATED, journal=Journal(tmp_path))
+    with pytest.raises(TurnRefused):
+        await reader.read(document, "Which?")
+    before = len(model.requests)
+    model.mood = lambda request: None
+    reading = await reader.read(document, "Which?", resume=True)
+    assert reading.answer == " ".join(FACTS)
+    assert len(model.requests) == before + 1
+
+
+async def test_one_answer_that_fails_does_not_cost_the_others_theirs(document, tmp_path):
+    model = Moody(lambda r: refuse_answers(r) if "first?" in r.prompt.text else None)
+    reader = Reader(model, GATED, journal=Journal(tmp_path))
+    with pytest.raises(TurnRefused):
+        await reader.read_all(document, ["first?", "second?"])
+    states = {entry.problem: entry.state for entry in reader.journal.entries()}
+    assert states == {"first?": "reading", "second?": "finished"}
+
+
+async def test_what_overflowed_is_asked_again_after_an_unread_reading(document, tmp_path):
+    def overflow(request):
+        raise WindowOverflow("too long")
+
+    model = Moody(overflow)
+    reader = Reader(model, GATED, journal=Journal(tmp_path))
+    with pytest.raises(OptionError, match="memory-tokens"):
+        await reader.read(document, "Which?")
+    assert len(model.requests) < 12  # it does not go on to cut the whole document to crumbs
+    refused = Moody(lambda request: (_ for _ in ()).throw(TurnRefused("no")))
+    reader = Reader(refused, GATED, journal=Journal(tmp_path))
+    unread = await reader.read(document, "Which now?")
+    assert unread.status == "unread"
+    made = len(refused.requests)
+    assert made < 3 * 30 + unread.coverage.chunks  # after three chunks in a row one refusal is enough
+    refused.mood = lambda request: None
+    reading = await reader.read(document, "Which now?", resume=True)
+    assert reading.status == "answered"
+    assert reading.usage.model_calls == len(refused.requests)
+
+
+async def test_one_of_several_problems_resumes_with_the_chunks_it_began_with(tmp_path):
+    text = "".join(f"Line {number} tells of parcel {number * 7919 % 10007}.\n" for number in range(1500))
+    document, journal = open_document(text=text, name="parcels"), Journal(tmp_path)
+    settings = Settings(protocol="gated", chunk_tokens=5000, memory_tokens=200)
+
+    def session(finished, limit):
+        model = Mortal(finished, limit)
+        model.window, model.tokenizer = 8192, ByteEstimate()
+        model.prompt_tokens = lambda prompt: len(prompt.text)
+        return Reader(model, settings, journal=journal)
+
+    finished = []
+    with pytest.raises(EndpointDown):
+        await session(finished, 8).read_all(document, ["short?", "a much longer problem " * 60])
+    await session(finished, 999).read(document, "short?", resume=True)
+    assert len(finished) == len(set(finished))
+
+
+async def test_money_for_the_whole_is_enough_while_reading_ahead(document):
+    price = Price(prompt=10.0, completion=50.0)
+    alone = await Reader(ScriptedModel(oracle, price=price), GATED, max_cost=100).read(document, "Which?")
+    settings = Settings(protocol="gated", chunk_tokens=80, memory_tokens=200, read_ahead=16)
+    reader = Reader(ScriptedModel(oracle, price=price), settings, max_cost=alone.usage.cost_usd * 20)
+    assert (await reader.read(document, "Which?")).answer == alone.answer
+
+
+async def test_a_reader_that_resumes_its_own_reading_counts_its_money_once(document, tmp_path):
+    price = Price(prompt=10.0, completion=50.0)
+    model = Moody(refuse_answers, price=price)
+    reader = Reader(model, GATED, journal=Journal(tmp_path), max_cost=100)
+    with pytest.raises(TurnRefused):
+        await reader.read(document, "Which?")
+    model.mood = lambda request: None
+    reading = await reader.read(document, "Which?", resume=True)
+    assert reader._purse.spent == pytest.approx(reading.usage.cost_usd)
+
+
+async def test_blank_stretches_cost_no_call():
+    document = open_document(text="Key 3 is value3. " + " \n" * 4000 + "Key 5 is value5.", name="blank")
+    model = ScriptedModel(oracle)
+    reading = await Reader(model, GATED).read(document, "Which keys?")
+    assert reading.answer == "Key 3 is value3. Key 5 is value5."
+    assert reading.coverage.read == reading.coverage.chunks > 10
+    assert len(model.requests) < 8

@@ -6,7 +6,9 @@ but resumable, 130 interrupted (resumable).
 
 from __future__ import annotations
 
+import io
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status. Never raises and never prints a traceback."""
+    _make_output_safe()
     try:
         status = cli.main(args=arguments, prog_name="memagent", standalone_mode=False)
         sys.stdout.flush()
@@ -68,12 +71,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away; what is left must not be flushed into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except sqlite3.Error as error:
+        return fail(f"the journal cannot be read: {error}", 2)
     except OSError as error:
         return fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
     except Exception as error:
         if os.environ.get("MEMAGENT_DEBUG"):
             raise
         return fail(f"internal error: {type(error).__name__}: {error}; set MEMAGENT_DEBUG=1 for its traceback", 1)
+
+
+def _make_output_safe() -> None:
+    """No closed stream, and no character that the terminal's encoding lacks, may end a command."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, io.StringIO())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def fail(message: str, status: int) -> int:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from memagent.cli.live import LiveView
 from memagent.cli.options import model_options, pick_model, pick_settings, reading_options
-from memagent.cli.outcome import print_reading
+from memagent.cli.outcome import for_eyes, print_reading
 from memagent.documents import Document, open_document
 from memagent.models import ModelOptions, open_model
 from memagent.reading import Journal, Reader, Reading
@@ -52,7 +52,11 @@ def command(files: tuple[str, ...], problems: tuple[str, ...], **given: Any) -> 
     Exit status: 0 done, 2 bad input or setup, 3 stopped but resumable, 130 interrupted (resumable).
     """
     check(files, problems)
-    return asyncio.run(_ask(files, list(problems), pick_model(given), given))
+    console = for_eyes()
+    # Outside the event loop, where Ctrl-C ends it at once.
+    document = open_document(*files, spool=data_folder() / "spool")
+    tell_about(document, console)
+    return asyncio.run(_ask(document, list(problems), pick_model(given), given, console))
 
 
 def check(files: tuple[str, ...], problems: tuple[str, ...]) -> None:
@@ -63,10 +67,9 @@ def check(files: tuple[str, ...], problems: tuple[str, ...]) -> None:
         raise click.UsageError('no problem: say what to read for with -q "…"')
 
 
-async def _ask(files: tuple[str, ...], problems: list[str], options: ModelOptions, given: dict[str, Any]) -> int:
-    console = Console(stderr=True)
-    document = open_document(*files, spool=data_folder() / "spool")
-    tell_about(document, console)
+async def _ask(
+    document: Document, problems: list[str], options: ModelOptions, given: dict[str, Any], console: Console
+) -> int:
     async with contextlib.aclosing(await open_model(options, report=console.print)) as model:
         if given["dry_run"]:
             plan = pick_settings(given).resolve(model)
@@ -79,7 +82,7 @@ async def _ask(files: tuple[str, ...], problems: list[str], options: ModelOption
                 journal=journal,
                 max_cost=given["max_cost"],
                 on_progress=view.show,
-                options=options.as_json(),
+                options={**options.as_json(), "max_cost": given["max_cost"]},
             )
             readings = await reader.read_all(document, problems, resume=given["resume"])
     return print_all(readings, as_json=given["as_json"])
@@ -88,9 +91,9 @@ async def _ask(files: tuple[str, ...], problems: list[str], options: ModelOption
 def tell_about(document: Document, console: Console) -> None:
     """Say what of the document is not read, and what was replaced in it."""
     for skipped in document.skipped:
-        console.print(f"skipped {skipped.name}: {skipped.reason}", style="yellow", highlight=False, soft_wrap=True)
+        console.print(f"skipped {skipped.name}: {skipped.reason}", style="yellow", soft_wrap=True)
     for note in document.notes:
-        console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", style="yellow", soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -102,13 +105,13 @@ def watching(console: Console) -> Iterator[LiveView]:
             yield view
     except BaseException:
         for reading_id in view.reading_ids:
-            console.print(f"to go on: memagent readings resume {reading_id}", highlight=False, soft_wrap=True)
+            console.print(f"to go on: memagent readings resume {reading_id}", soft_wrap=True)
         raise
 
 
 def print_all(readings: list[Reading], *, as_json: bool) -> int:
     """Print finished readings; the exit status."""
-    console = Console(highlight=False)
+    console = for_eyes(stderr=False)
     for reading in readings:
         if as_json:
             click.echo(json.dumps(reading.as_json(), ensure_ascii=False))

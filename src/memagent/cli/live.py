@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from memagent.cli.memory_view import last_lines, shown_memory
+from memagent.cli.memory_view import last_lines, printable, shown_memory
 from memagent.reading.run import Progress, Run
 
 MARKS = {"keep": "·", "add": "+", "write": "▪", "done": "■", "malformed": "?", "empty": "∅", "failed": "✗"}
@@ -79,7 +79,9 @@ class _RunView:
 
     def line(self) -> str:
         """The state in one plain line."""
-        return "  ".join([f"{self._share():4.0%}", *self._facts(), f"memory: {' '.join(self._memory.split())[:120]}"])
+        return "  ".join(
+            [f"{self._share():4.0%}", *self._facts(), f"memory: {printable(' '.join(self._memory.split())[:120])}"]
+        )
 
     def panel(self, width: int, lines: int) -> Panel:
         """The state as a panel: bar, facts, a mark for each chunk, `lines` of memory with its last change."""
@@ -91,7 +93,9 @@ class _RunView:
         marks = Text.assemble(*[(mark, style) for mark, style in list(self._marks)[-room:]])
         memory = last_lines(shown_memory(self._before, self._memory), room, lines)
         rows = Group(head, Text("  ".join(self._facts()), style="dim"), marks, Text(), memory)
-        return Panel(rows, title=Text(self.run.problem[:room], style="bold"), title_align="left", border_style="blue")
+        return Panel(
+            rows, title=Text(printable(self.run.problem[:room]), style="bold"), title_align="left", border_style="blue"
+        )
 
     def _share(self) -> float:
         return min(1.0, self.run.position / max(1, self.run.characters))

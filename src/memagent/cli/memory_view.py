@@ -15,8 +15,8 @@ _WORD = re.compile(r"(\S+)(\s*)")
 
 def shown_memory(before: str, after: str) -> Text:
     """`after`, with words new since `before` in green and words gone since struck through in red."""
-    old = [] if before == NO_MEMORY else before.split()
-    new = _WORD.findall(after)
+    old = [] if before == NO_MEMORY else printable(before).split()
+    new = _WORD.findall(printable(after))
     text = Text()
     matcher = difflib.SequenceMatcher(None, old, [word for word, _ in new], autojunk=False)
     for kind, old_from, old_to, new_from, new_to in matcher.get_opcodes():
@@ -27,6 +27,12 @@ def shown_memory(before: str, after: str) -> Text:
     return text
 
 
+def printable(text: str) -> str:
+    """`text` without control characters: what a document or a model says must not steer the terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STYLES = {"insert": "green", "replace": "green"}
 
 

@@ -26,7 +26,10 @@ class Tokens(click.ParamType[int]):
         found = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([km]?)\s*", str(value).replace(",", ""), re.IGNORECASE)
         if found is None:
             self.fail(f"{value!r} is no number of tokens: write 5000, 8k or 1m", param, ctx)
-        return int(float(found[1]) * {"": 1, "k": 1024, "m": 1024**2}[found[2].lower()])
+        size = float(found[1]) * {"": 1, "k": 1024, "m": 1024**2}[found[2].lower()]
+        if abs(size) > 2**40:
+            self.fail(f"{value[:20]}… is more tokens than any model reads", param, ctx)
+        return int(size)
 
 
 _MODEL = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from memagent.cli.memory_view import printable
 from memagent.reading.result import Coverage, Evidence, Reading
 
 STATUS = {
@@ -15,12 +16,17 @@ STATUS = {
 }
 
 
+def for_eyes(*, stderr: bool = True) -> Console:
+    """Where people look; nothing of a document is taken for rich's own markup there."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
 def print_reading(console: Console, reading: Reading) -> None:
     """The answer, the evidence for it, and what was read for it."""
     label, style = STATUS[reading.status]
     console.print()
-    console.print(Text(reading.problem, style="bold"))
-    console.print(Text(reading.answer or "(no answer)"), soft_wrap=not console.is_terminal)
+    console.print(Text(printable(reading.problem), style="bold"))
+    console.print(Text(printable(reading.answer) or "(no answer)"), soft_wrap=not console.is_terminal)
     console.print()
     for number, evidence in enumerate(reading.evidence, start=1):
         console.print(quoted(number, evidence), soft_wrap=not console.is_terminal)
@@ -35,7 +41,7 @@ def quoted(number: int, evidence: Evidence) -> Text:
     """A quote with its place."""
     page = f", page {evidence.page}" if evidence.page else ""
     place = f"  {evidence.source}{page}, characters {evidence.start}–{evidence.end}"
-    return Text.assemble((f"[{number}] ", "bold"), f"“{' '.join(evidence.quote.split())}”", (place, "dim"))
+    return Text.assemble((f"[{number}] ", "bold"), f"“{printable(' '.join(evidence.quote.split()))}”", (place, "dim"))
 
 
 def account(reading: Reading) -> str:
@@ -61,9 +67,9 @@ def rules(reading: Reading) -> list[str]:
     said = {
         "empty": "{} replies were empty: the memory stayed as it was",
         "malformed": "{} replies did not follow the protocol: only what the document says in the same words was taken",
-        "trimmed": "{} memories reached their limit and were cut there",
+        "trimmed": "{} memories reached their limit and were cut there: what did not fit is lost",
         "recut": "{} chunks had to be split",
         "neutralised": "{} tags in the document were neutralised",
-        "vain": "{} calls were tried ahead in vain",
+        "vain": "{} calls were made in vain, ahead of a change or before an interruption",
     }
     return [line.format(count) for name, line in said.items() if (count := getattr(tally, name))]

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,9 +18,10 @@ from rich.text import Text
 from memagent.cli.ask import print_all, tell_about, watching
 from memagent.cli.live import MARKS, STYLES
 from memagent.cli.memory_view import shown_memory
-from memagent.cli.outcome import print_reading
-from memagent.documents import open_document
-from memagent.errors import InputError
+from memagent.cli.options import model_options
+from memagent.cli.outcome import for_eyes, print_reading
+from memagent.documents import Document, open_document
+from memagent.errors import InputError, JournalError
 from memagent.models import ModelOptions, open_model
 from memagent.reading import Journal, Reader, Reading, Settings
 from memagent.reading.journal import Entry
@@ -63,7 +65,7 @@ def list_command(as_json: bool) -> None:
             result.get("answer", ""),
         ]
         table.add_row(*(Text(" ".join(str(cell).split())[:60]) for cell in row))
-    Console(highlight=False).print(table if entries else "no readings yet: memagent ask FILE -q PROBLEM")
+    for_eyes(stderr=False).print(table if entries else "no readings yet: memagent ask FILE -q PROBLEM")
 
 
 @command.command("show")
@@ -78,7 +80,7 @@ def show(reading_id: str, as_json: bool, svg: str | None) -> None:
     if as_json:
         click.echo(json.dumps({**asdict(entry), "turns": turns}, ensure_ascii=False))
         return
-    console = Console(highlight=False, record=svg is not None, width=100 if svg else None)
+    console = Console(highlight=False, markup=False, emoji=False, record=svg is not None, width=100 if svg else None)
     console.print(Text(f"{entry.document}: {entry.problem}", style="bold"))
     print_turns(console, turns)
     if entry.result:
@@ -109,27 +111,34 @@ def print_turns(console: Console, turns: list[dict[str, Any]]) -> None:
 
 @command.command("resume")
 @click.argument("reading_id")
-@click.option("--base-url", envvar="OPENAI_BASE_URL", metavar="URL", help="Where the endpoint is now.")
-@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before more than this is spent.")
+@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Another bound than it began with.")
 @click.option("--json", "as_json", is_flag=True, help="The reading as a JSON object on stdout.")
-def resume(reading_id: str, base_url: str | None, max_cost: float | None, as_json: bool) -> int:
-    """Go on with an unfinished reading, with the settings it began with."""
+@model_options
+@click.pass_context
+def resume(ctx: click.Context, /, reading_id: str, max_cost: float | None, as_json: bool, **given: Any) -> int:
+    """Go on with an unfinished reading, with the settings it began with.
+
+    Model options given here take the place of those it began with: another --base-url, say, or --concurrency.
+    """
+    written = {name for name in given if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     with contextlib.closing(Journal.default()) as journal:
         entry = journal.entry(reading_id)
         if entry.result:
             return print_all([Reading.from_json(entry.result)], as_json=as_json)
-        options = ModelOptions.from_json(entry.options)
-        if base_url and not options.model.startswith("local"):
-            options = replace(options, base_url=base_url)
-        reading = asyncio.run(_resume(journal, entry, options, max_cost))
+        options = ModelOptions.from_json({**entry.options, **{name: given[name] for name in written}})
+        if max_cost is None:
+            max_cost = entry.options.get("max_cost")
+        if not entry.paths:
+            raise InputError(f"reading {entry.id} was of a text handed in from code: resume it from there")
+        document = open_document(*entry.paths)
+        reading = asyncio.run(_resume(journal, entry, document, options, max_cost))
     return print_all([reading], as_json=as_json)
 
 
-async def _resume(journal: Journal, entry: Entry, options: ModelOptions, max_cost: float | None) -> Reading:
-    if not entry.paths:
-        raise InputError(f"reading {entry.id} was of a text handed in from code: resume it from there")
-    console = Console(stderr=True)
-    document = open_document(*entry.paths)
+async def _resume(
+    journal: Journal, entry: Entry, document: Document, options: ModelOptions, max_cost: float | None
+) -> Reading:
+    console = for_eyes()
     tell_about(document, console)
     settings = Settings(**entry.settings)
     async with contextlib.aclosing(await open_model(options, report=console.print)) as model:
@@ -170,7 +179,7 @@ def prune(days: float, unfinished: bool) -> None:
     with contextlib.closing(Journal.default()) as journal:
         old = [entry for entry in journal.entries() if entry.created < oldest and (entry.result or unfinished)]
         for entry in old:
-            with journal.lock(entry.id):
+            with contextlib.suppress(JournalError), journal.lock(entry.id):  # one in use is not old
                 journal.delete(entry.id)
         removed = journal.drop_spooled()
     click.echo(f"deleted {len(old)} readings and {removed} spooled inputs", err=True)

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS readings (
     id TEXT PRIMARY KEY, created REAL NOT NULL, updated REAL NOT NULL, state TEXT NOT NULL,
     problem TEXT NOT NULL, document TEXT NOT NULL, fingerprint TEXT NOT NULL, paths TEXT NOT NULL,
     model TEXT NOT NULL, settings TEXT NOT NULL, key TEXT NOT NULL, seconds REAL NOT NULL DEFAULT 0,
-    options TEXT NOT NULL, result TEXT);
+    options TEXT NOT NULL, chunk_bytes INTEGER, result TEXT);
 CREATE INDEX IF NOT EXISTS readings_by_key ON readings (key, created);
 CREATE TABLE IF NOT EXISTS calls (
     reading TEXT NOT NULL REFERENCES readings (id) ON DELETE CASCADE, chunk TEXT NOT NULL,
@@ -45,7 +45,9 @@ CREATE TABLE IF NOT EXISTS turns (
     PRIMARY KEY (reading, position)) WITHOUT ROWID;
 """
 
-CallStatus = Literal["done", "refused", "overflow", "cancelled"]
+VERSION = 1  # of the tables
+YOUNG = 3600  # seconds for which spooled input is kept in any case
+CallStatus = Literal["done", "refused", "overflow", "cancelled", "forgotten"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class Call:
     """One finished model call. `chunk` names what it was shown of the document, `memory` is a digest.
 
     `status` is `done`, or why it gave no reply: `refused` and `overflow` have the message as `text`;
-    `cancelled` calls were tried ahead in vain and count their prompt only.
+    `cancelled` calls were given up under way, and `forgotten` ones are to be asked again; both only count.
     """
 
     chunk: str
@@ -78,7 +80,8 @@ class Entry:
     """What is known about a reading before it starts, and what it has come to.
 
     `key` digests all that must be equal for it to be resumed; `paths` are where the document was found and
-    `options` how its model was opened, so that `readings resume` can do both again.
+    `options` how its model was opened, so that `readings resume` can do both again. `chunk_bytes` is the
+    most bytes of a chunk where tokens are estimated: the same again gives the same chunks.
     """
 
     id: str
@@ -92,6 +95,7 @@ class Entry:
     settings: dict[str, Any]
     key: str
     options: dict[str, Any]
+    chunk_bytes: int | None = None
     seconds: float = 0.0
     result: dict[str, Any] | None = None
 
@@ -154,25 +158,24 @@ class Journal:
         try:
             yield
         finally:
-            held.release()
-            path.unlink(missing_ok=True)
+            held.release()  # the file stays: whoever waits for it must not be left with a deleted one
 
     def begin(self, entry: Entry) -> None:
         """Write down a reading, unless it is there already."""
         with _writing(), self._database:
             self._database.execute(
                 "INSERT OR IGNORE INTO readings (id, created, updated, state, problem, document, fingerprint, paths,"
-                " model, settings, key, options) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                " model, settings, key, options, chunk_bytes) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (entry.id, entry.created, entry.created, entry.state, entry.problem, entry.document,
                  entry.fingerprint, json.dumps(entry.paths), json.dumps(entry.model),
-                 json.dumps(entry.settings), entry.key, json.dumps(entry.options)),
+                 json.dumps(entry.settings), entry.key, json.dumps(entry.options), entry.chunk_bytes),
             )  # fmt: skip
 
     def calls(self, reading_id: str, chunk: str, memory: str) -> list[Call]:
-        """The finished calls for `chunk` with that memory, in order of their attempts; no cancelled ones."""
+        """The finished calls for `chunk` with that memory, in order of their attempts."""
         rows = self._database.execute(
             f"SELECT {', '.join(_CALL_FIELDS)} FROM calls WHERE reading = ? AND chunk = ? AND memory = ?"
-            " AND status != 'cancelled' ORDER BY attempt",
+            " AND status IN ('done', 'refused', 'overflow') ORDER BY attempt",
             (reading_id, chunk, memory),
         )
         return [Call(**dict(zip(_CALL_FIELDS, row, strict=True))) for row in rows]
@@ -214,9 +217,12 @@ class Journal:
         self._accepted.append({"reading": reading_id, "position": position, **turn})
 
     def forget_refusals(self, reading_id: str) -> None:
-        """Let a resumed reading ask again what the model refused."""
+        """Let a resumed reading ask again what gave no reply."""
         with _writing(), self._database:
-            self._database.execute("DELETE FROM calls WHERE reading = ? AND status = 'refused'", (reading_id,))
+            self._database.execute(
+                "UPDATE calls SET status = 'forgotten' WHERE reading = ? AND status IN ('refused', 'overflow')",
+                (reading_id,),
+            )
 
     def finish(self, reading_id: str, result: dict[str, Any], *, turns: int) -> None:
         """Write down the finished reading, which came to so many `turns`."""
@@ -264,6 +270,8 @@ class Journal:
         """Forget a reading with its calls and turns."""
         with _writing(), self._database:
             self._database.execute("DELETE FROM readings WHERE id = ?", (reading_id,))
+        if self.folder is not None:
+            (self.folder / "locks" / f"{reading_id}.lock").unlink(missing_ok=True)
 
     def drop_spooled(self) -> int:
         """Delete spooled stdin that no reading refers to and free the file's unused pages; how many went."""
@@ -271,7 +279,8 @@ class Journal:
             self._database.execute("VACUUM")
         needed = {path for entry in self.entries() for path in entry.paths}
         spooled = list((self.folder / "spool").glob("*")) if self.folder else []
-        unneeded = [path for path in spooled if str(path) not in needed]
+        young = time.time() - YOUNG  # input that is being written, or whose reading is about to begin
+        unneeded = [path for path in spooled if str(path) not in needed and path.stat().st_mtime < young]
         for path in unneeded:
             path.unlink(missing_ok=True)
         return len(unneeded)
@@ -302,19 +311,12 @@ def _entry(row: dict[str, Any]) -> Entry:
 def _open(folder: Path | None) -> sqlite3.Connection:
     """The database, made where it is missing: mode 0600, in a folder of mode 0700."""
     try:
-        if folder is None:
-            database = sqlite3.connect(":memory:")
-        else:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = folder / "journal.db"
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            database = sqlite3.connect(path, timeout=60)
-        # WAL with synchronous=NORMAL: a commit costs microseconds and outlives the process, which is
-        # what resuming needs; a power cut may lose the last turns but leaves the file sound.
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("PRAGMA foreign_keys = ON")
-        database.executescript(_SCHEMA)
+        database = sqlite3.connect(":memory:" if folder is None else _private_file(folder), timeout=60)
+        try:
+            _prepare(database)
+        except BaseException:
+            database.close()
+            raise
     except (OSError, sqlite3.Error) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise SetupError(
@@ -323,11 +325,30 @@ def _open(folder: Path | None) -> sqlite3.Connection:
     return database
 
 
+def _private_file(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "journal.db"
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    return path
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    # WAL with synchronous=NORMAL: a commit costs microseconds and outlives the process, which is
+    # what resuming needs; a power cut may lose the last turns but leaves the file sound.
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.execute("PRAGMA foreign_keys = ON")
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION and database.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise sqlite3.DatabaseError("it was written by another version of memagent")
+    database.executescript(f"{_SCHEMA} PRAGMA user_version = {VERSION};")
+
+
 @contextlib.contextmanager
 def _writing() -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError) as error:
         raise JournalError(
             f"the journal cannot be written ({error}): free some space or make it writable, then resume"
         ) from error

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from memagent.documents.base import Chunk
+from memagent.errors import BudgetSpent
 from memagent.reading.result import Turn
 
 NextChunk = Callable[[], Awaitable["Chunk | None"]]
@@ -40,8 +41,13 @@ class Lookahead:
         """The accepted turns, a list for each chunk (several where it was split), from `memory` on."""
         try:
             while await self._fill(memory):
-                _, task = self._tried.popleft()
-                accepted = await task
+                chunk, task = self._tried.popleft()
+                try:
+                    accepted = await task
+                except BudgetSpent:
+                    # Money was set aside for chunks tried at the same time; alone this one may be affordable.
+                    await self.stop()
+                    accepted = await self._read(chunk, memory)
                 if accepted[-1].memory != memory:
                     memory = accepted[-1].memory
                     await self.stop()
@@ -59,6 +65,7 @@ class Lookahead:
             if chunk is None:
                 break
             self._tried.append((chunk, asyncio.ensure_future(self._read(chunk, memory))))
+            await asyncio.sleep(0)  # let it set its money aside before the next one is thought of
         return bool(self._tried)
 
     async def _take(self) -> Chunk | None:

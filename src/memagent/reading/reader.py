@@ -59,6 +59,8 @@ class Reader:
         self._purse = Purse(max_cost)
         self._on_progress = on_progress or (lambda progress: None)
         self._options = dict(options or {})
+        if max_cost is not None and not max_cost >= 0:
+            raise InputError(f"--max-cost must be 0 or more, not {max_cost}")
         if max_cost is not None and model.price is None:
             raise InputError("--max-cost needs the model's price: give --price PROMPT,COMPLETION in USD per million")
 
@@ -90,11 +92,15 @@ class Reader:
         """Read `document` once for several problems, each with its own memory; in the order given."""
         if not problems or not all(problem.strip() for problem in problems):
             raise InputError("the problem is empty: say what the document is to be read for")
+        if any(not is_text(problem) for problem in problems):
+            raise InputError("the problem is not valid text: write it in the terminal's encoding")
         keys = {problem: self.key(document, problem) for problem in problems}
+        sizes = [self.plan.chunk_bytes(self.model, problem) for problem in keys]
+        smallest = min((size for size in sizes if size is not None), default=None)
         entries = []
         for problem, key in keys.items():
             found = self.journal.newest(key) if resume else None
-            entries.append(found or self._entry(document, problem, key))
+            entries.append(found or self._entry(document, problem, key, smallest))
         readings = await self._run_all(document, entries)
         return [readings[problem] for problem in problems]
 
@@ -119,7 +125,7 @@ class Reader:
                  wording.update_prompt("", "", "").text, wording.answer_prompt("", "").text]  # fmt: skip
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
-    def _entry(self, document: Document, problem: str, key: str) -> Entry:
+    def _entry(self, document: Document, problem: str, key: str, chunk_bytes: int | None) -> Entry:
         return Entry(
             id=new_id(),
             created=time.time(),
@@ -132,6 +138,7 @@ class Reader:
             settings=_plain(self.plan),
             key=key,
             options=self._options,
+            chunk_bytes=chunk_bytes,
         )
 
     async def _run_all(self, document: Document, entries: list[Entry]) -> dict[str, Reading]:
@@ -140,6 +147,7 @@ class Reader:
         if not open_entries:
             return done
         sizes = [self.plan.chunk_bytes(self.model, entry.problem) for entry in open_entries]
+        sizes += [entry.chunk_bytes for entry in open_entries]
         max_bytes = min((size for size in sizes if size is not None), default=None)
         chunks = cut(
             document,
@@ -153,7 +161,9 @@ class Reader:
             runs = [self._open(entry, document, held) for entry in open_entries]
             await together([run.read(*stream.reader(number)) for number, run in enumerate(runs)])
             stream.drain()
-            readings = await together([run.answer(stream.made, stream.tokens) for run in runs])
+            # One answer that fails must not cost the others theirs, so all are waited for.
+            asked = [run.answer(stream.made, stream.tokens) for run in runs]
+            readings = [_or_raise(found) for found in await asyncio.gather(*asked, return_exceptions=True)]
         return done | {reading.problem: reading for reading in readings}
 
     def _open(self, entry: Entry, document: Document, held: contextlib.ExitStack) -> Run:
@@ -173,8 +183,19 @@ class Reader:
         )
 
 
+def is_text(text: str) -> bool:
+    """Whether a string can be written as UTF-8 (arguments that are no valid text hold lone surrogates)."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _plain(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+
+
+def _or_raise(found: Reading | BaseException) -> Reading:
+    if isinstance(found, BaseException):
+        raise found
+    return found
 
 
 async def together(work: Sequence[Awaitable[Result]]) -> list[Result]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from memagent.documents import split
 from memagent.documents.base import Chunk
-from memagent.errors import TurnRefused, WindowOverflow
+from memagent.errors import OptionError, TurnRefused, WindowOverflow
 from memagent.models.base import Completion, Model, Prompt, Request
 from memagent.reading.asking import Asker
 from memagent.reading.evidence import choose, grounded, supports
@@ -31,7 +31,8 @@ from memagent.reading.verdict import judge
 ATTEMPTS = 2  # how often a refused chunk is asked
 SPLITS = 3  # a chunk still refused is halved at most so often before it counts as failed
 RECUTS = 32  # a chunk that overflows the window is halved as often as it takes
-SHORTEST = 16  # characters below which a chunk is not cut any further
+SHORTEST = 200  # characters below which a chunk is not cut any further
+PATIENCE = 3  # after so many chunks in a row were refused whole, one refusal is enough until one is read again
 SUPPORTS = 4096  # candidates for evidence that are held at once, the newest
 
 
@@ -78,7 +79,7 @@ class Run:
         self._wording = plan.wording()
         self._guard = Guard(model.special_tokens)
         self._found: deque[Support] = deque(maxlen=SUPPORTS)
-        self._turns = self._calls = 0
+        self._turns = self._calls = self._refused_in_a_row = 0
         self._guarded_problem = self._guard.neutralise(problem.strip())[0]
 
     @property
@@ -113,12 +114,18 @@ class Run:
             self._journal.forget_refusals(self.reading_id)
             return self._drawn_up("")
         prompt = self._wording.answer_prompt(self._guarded_problem, self._guard.neutralise(self.memory)[0])
-        request = self._request(prompt, self.plan.answer_tokens, turn=chunks)
-        completion = await self._asker.ask("answer", self.memory, request)
+        completion = await self._ask_answer(self._request(prompt, self.plan.answer_tokens, turn=chunks))
         self.tally.vain = self.usage.model_calls - self._calls - 1
         reading = self._drawn_up(parse_answer(self._guard.restore(completion.text)))
         self._journal.finish(self.reading_id, reading.as_json(), turns=self._turns)
         return reading
+
+    async def _ask_answer(self, request: Request) -> Completion:
+        """Ask for the answer; a refusal is asked a second time, and again when the reading is resumed."""
+        try:
+            return await self._asker.ask("answer", self.memory, request, replays_failures=False)
+        except TurnRefused:
+            return await self._asker.ask("answer", self.memory, request, replays_failures=False)
 
     def _drawn_up(self, answer: str) -> Reading:
         return Reading(
@@ -149,6 +156,8 @@ class Run:
     def _cover(self, turns: list[Turn]) -> None:
         self.tally.recut += len(turns) > 1
         failed = any(turn.outcome == "failed" for turn in turns)
+        refused = all(turn.outcome == "failed" for turn in turns)
+        self._refused_in_a_row = self._refused_in_a_row + 1 if refused else 0
         self.coverage.chunks += 1
         self.coverage.failed += failed
         self.coverage.read += not failed
@@ -157,11 +166,10 @@ class Run:
         if self._asker.replaying:
             # Calls that were cancelled before would be made, and cancelled, once more.
             return False
-        # The longest call there can be: a whole chunk with a full memory.
-        prompt = self._wording.update_prompt(self._guarded_problem, self.memory, "")
-        return self._asker.can_afford(
-            self._request(prompt, 2 * self.plan.memory_tokens + self.plan.chunk_tokens, turn=0)
-        )
+        # The longest call there can be: a whole chunk, by its bytes where tokens are estimated, and a full memory.
+        frame = self._model.prompt_tokens(self._wording.update_prompt(self._guarded_problem, self.memory, ""))
+        chunk = self.plan.chunk_tokens if self._model.tokenizer.exact else 3 * self.plan.chunk_tokens
+        return self._asker.can_afford(frame + chunk, self.plan.memory_tokens + self.plan.thinking_tokens)
 
     async def _read_chunk(self, chunk: Chunk, memory: str) -> list[Turn]:
         """Read one chunk: a refusal is asked a second time, then the halves are read one after the other."""
@@ -169,7 +177,10 @@ class Run:
         guarded_memory = self._guard.neutralise(memory)[0]
         prompt = self._wording.update_prompt(self._guarded_problem, guarded_memory, text)
         request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
-        for attempt in range(ATTEMPTS):
+        if not text.strip() and self._wording.can_keep:
+            return [self._kept_unasked(chunk, memory)]
+        patient = self._refused_in_a_row < PATIENCE
+        for attempt in range(ATTEMPTS if patient else 1):
             try:
                 completion = await self._asker.ask(_place(chunk), memory, request, attempt)
             except WindowOverflow as error:
@@ -178,10 +189,20 @@ class Run:
                 refusal = str(error)
             else:
                 return [self._turn(chunk, memory, completion, tags=tags, calls=attempt + 1)]
-        return await self._halves(chunk, memory, refusal, calls=ATTEMPTS, splits=SPLITS)
+        calls, splits = (ATTEMPTS, SPLITS) if patient else (1, 0)
+        return await self._halves(chunk, memory, refusal, calls=calls, splits=splits)
+
+    def _kept_unasked(self, chunk: Chunk, memory: str) -> Turn:
+        """A chunk of white space says nothing: no call for it."""
+        return Turn(chunk=chunk.name, start=chunk.start, end=chunk.end, outcome="keep", memory=memory, calls=0)
 
     async def _halves(self, chunk: Chunk, memory: str, why: str, *, calls: int, splits: int) -> list[Turn]:
         """Read the two halves of a chunk that took `calls` in vain, or give it up after so many `splits`."""
+        if splits == RECUTS and len(chunk.text) < SHORTEST:
+            raise OptionError(
+                f"not even {len(chunk.text)} characters of the document fit the model's window beside the problem and "
+                f"the memory ({why}): use smaller --memory-tokens, or give the --window that the model has"
+            )
         if chunk.name.count(".") >= splits or len(chunk.text) < SHORTEST:
             failed = Turn(
                 chunk=chunk.name, start=chunk.start, end=chunk.end, outcome="failed", memory=memory, error=why,
