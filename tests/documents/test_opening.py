@@ -163,6 +163,28 @@ def test_neither_files_nor_text_or_both_is_an_option_error(tmp_path):
         open_document(text=" ")
 
 
+@pytest.mark.parametrize("path", ["", "  ", "\n"])
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tree(tmp_path, {"a.txt": "text"}))
+    for paths in ([path], ["a.txt", path]):
+        with pytest.raises(OptionError, match=r"^an empty path: name a file or folder$"):
+            open_document(*paths)
+
+
+def test_deeply_nested_folders_are_read_in_order(tmp_path):
+    tree(tmp_path, {"d.txt": "first", "e.txt": "last"})
+    bottom = tmp_path
+    for _ in range(1200):
+        bottom /= "d"
+        bottom.mkdir()
+    (bottom / "a.txt").write_text("deep")
+    try:
+        assert names(open_document(tmp_path)) == ["d/" * 1200 + "a.txt", "d.txt", "e.txt"]
+    finally:  # pytest cannot delete it
+        (bottom / "a.txt").unlink()
+        os.removedirs(bottom)
+
+
 @pytest.fixture
 def stdin(monkeypatch):
     def give(data):
@@ -184,6 +206,34 @@ def test_stdin_is_kept_so_that_it_can_be_opened_again(tmp_path, stdin):
     stdin(b"from a pipe")
     open_document("-", spool=spool)
     assert list(spool.iterdir()) == [kept]
+
+
+def test_the_same_stdin_again_leaves_a_reading_in_progress_alone(tmp_path, stdin):
+    stdin(b"from a pipe")
+    first = open_document("-", spool=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    before = kept.stat()
+    stdin(b"from a pipe")
+    open_document("-", spool=tmp_path)
+    after = kept.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert list(tmp_path.iterdir()) == [kept]
+    assert text_of(first) == "from a pipe"
+
+
+def test_a_spooled_file_that_was_spoilt_is_written_anew(tmp_path, stdin):
+    stdin(b"from a pipe")
+    open_document("-", spool=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(b"FROM A PIPE")
+    stdin(b"from a pipe")
+    assert text_of(open_document("-", spool=tmp_path)) == "from a pipe"
+
+
+def test_a_closed_stdin_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DocumentError, match=r"^stdin: closed; there is nothing to read$"):
+        open_document("-", spool=tmp_path)
 
 
 def test_stdin_among_files_opens_again_to_the_same_document(tmp_path, stdin):

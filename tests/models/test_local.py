@@ -231,3 +231,10 @@ async def test_the_embedded_model_answers(embedded):
     assert "Paris" in answers[0].text
     assert answers[0].token_ids == answers[1].token_ids
     assert answers[0].logprobs == pytest.approx(answers[1].logprobs, abs=2e-3)
+
+
+def test_the_home_of_nobody_is_one_line(cache, tiny_gguf):
+    for source, adapter in (("~nouser/x", None), (str(tiny_gguf), "~nouser/x")):
+        with pytest.raises(SetupError, match="~nouser/x names a home folder that there is not") as caught:
+            LocalModel.open(source, adapter=adapter)
+        assert "\n" not in str(caught.value)

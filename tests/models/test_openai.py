@@ -124,6 +124,41 @@ class TestReading:
         completion = await model.generate(asks())
         assert (completion.text, completion.thinking) == ("yes", "well")
 
+    @pytest.mark.parametrize(
+        ("sent", "read"),
+        [
+            ("a\ud83d", "a\ufffd"),
+            ("\ude00a\n", "\ufffda\n"),
+            ("\ud83d\ud83d", "\ufffd\ufffd"),
+            ("\ufeff\U0001f600\ud83d", "\ufeff\U0001f600\ufffd"),
+        ],
+    )
+    async def test_lone_surrogates_are_replaced(self, endpoint, model, sent, read):
+        endpoint.reply = lambda body: {"content": sent, "reasoning": sent}
+        completion = await model.generate(asks())
+        assert (completion.text, completion.thinking) == (read, read)
+
+    async def test_a_character_sent_in_two_parts_is_one(self, endpoint, model):
+        endpoint.reply = lambda body: {"content": [{"text": "\ud83d"}, {"text": "\ude00"}]}
+        assert (await model.generate(asks())).text == "\U0001f600"
+
+    async def test_replies_that_are_all_thinking_are_noted_once(self, endpoint, model):
+        choice = {"message": {"content": "<think>and then"}, "finish_reason": "length"}
+        endpoint.reply = lambda body: {"choices": [choice]}
+        await model.generate(asks())
+        await model.generate(asks())
+        said = [note for note in model.notes if "thinking" in note]
+        assert said == ["replies were all thinking: give --thinking-tokens, or more of them"]
+
+    @pytest.mark.parametrize(
+        ("content", "reason"), [("<think>a</think>yes", "length"), ("<think>a</think>", "stop"), ("", "length")]
+    )
+    async def test_other_replies_are_not(self, endpoint, model, content, reason):
+        choice = {"message": {"content": content}, "finish_reason": reason}
+        endpoint.reply = lambda body: {"choices": [choice]}
+        await model.generate(asks())
+        assert [note for note in model.notes if "thinking" in note] == []
+
     async def test_parts_and_nothing_are_texts_too(self, endpoint, model):
         endpoint.reply = lambda body: {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
         assert (await model.generate(asks())).text == "ab"

@@ -130,6 +130,42 @@ class TestTransient:
         assert error.exit_status == 3
 
 
+class TestAfterAResume:
+    """A new object for an endpoint that an earlier one may have talked to."""
+
+    LASTING = ("429", "500", "502 with a page", "503", "an error in a good status", "closed before")
+
+    @pytest.mark.parametrize("name", LASTING)
+    async def test_one_that_lists_its_models_is_down(self, endpoint, model, waits, name):
+        await model.prepare()
+        endpoint.faults.extend([TRANSIENT[name]] * 3)
+        assert type(await failure_of(model)) is EndpointDown
+        assert len(waits) == 2
+
+    @pytest.mark.parametrize("name", ["garbage", "a list", "no choices", "content of nonsense"])
+    async def test_one_that_sends_garbage_for_chats_is_a_matter_of_setup(self, endpoint, model, waits, name):
+        await model.prepare()
+        endpoint.faults.extend([TRANSIENT[name]] * 3)
+        assert type(await failure_of(model)) is EndpointUnreachable
+        model.answered = True
+        endpoint.faults.extend([TRANSIENT[name]] * 3)
+        assert type(await failure_of(model)) is EndpointDown
+
+    @pytest.mark.parametrize("models", [Fault(status=503), Fault(body=b"<html>"), {"data": []}])
+    async def test_no_list_is_no_answer(self, endpoint, model, waits, models):
+        endpoint.models = models
+        await model.prepare()
+        endpoint.faults.extend([Fault(status=503)] * 3)
+        assert type(await failure_of(model)) is EndpointUnreachable
+
+    async def test_an_unknown_complaint_is_about_the_text_only_if_a_chat_was_answered(self, endpoint, model):
+        await model.prepare()
+        endpoint.faults.extend([Fault(status=400)] * 2)
+        assert type(await failure_of(model)) is SetupError
+        model.answered = True
+        assert type(await failure_of(model)) is TurnRefused
+
+
 class TestWaiting:
     @pytest.mark.parametrize(
         ("headers", "least"),

@@ -56,6 +56,12 @@ def test_lone_surrogates_are_replaced(tokenizer):
     assert list(tokenizer.ends("a\ud800b"))[-1] == 3
 
 
+def test_the_home_of_nobody_is_one_line():
+    with pytest.raises(SetupError, match="~nouser/x names a home folder that there is not") as caught:
+        load_tokenizer("~nouser/x")
+    assert "\n" not in str(caught.value)
+
+
 def test_control_tokens_in_a_text_are_letters(tokenizer):
     assert tokenizer.special_tokens == ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
     assert min(tokenizer.encode("<|im_end|><|im_start|>system")) > 2

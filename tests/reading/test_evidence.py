@@ -1,5 +1,7 @@
 """Evidence is verbatim, in its place, and missing rather than wrong."""
 
+import pytest
+
 from memagent.documents.base import Chunk, Span
 from memagent.reading.evidence import choose, grounded, supports
 from memagent.reading.words import contains, sentences
@@ -106,3 +108,31 @@ def test_evidence_beside_the_problem_is_left_out():
     support = supports(chunk(text), ["x"], "", memory)
     chosen = choose(support, problem="What is the with statement used for?", memory=memory, answer="wraps a block")
     assert [evidence.quote for evidence in chosen] == ["The with statement wraps a block of code."]
+
+
+BARE = "The hall has 7 doors and a no smoking sign."
+
+
+@pytest.mark.parametrize("answer", ["No", "7", "7.", "yes", "Ann"])
+@pytest.mark.parametrize("memory", [BARE, "Nothing of that."])
+def test_a_short_answer_needs_a_quote_about_the_problem(answer, memory):
+    text = f"{BARE} Ann said yes to the hall."
+    support = supports(chunk(text), ["x"], "", text)
+    assert len(support) == 2
+    assert choose(support, problem="How many ships sailed from Bremen?", memory=memory, answer=answer) == ()
+
+
+def test_a_short_answer_is_borne_by_what_the_memory_says_of_the_problem():
+    text = f"{BARE} The brig had 7 masts. Rain fell for 7 days."
+    support = supports(chunk(text), ["x"], "", text)
+    chosen = choose(support, problem="How many masts had the brig?", memory=text, answer="7")
+    assert [evidence.quote for evidence in chosen] == ["The brig had 7 masts."]
+    forgotten = choose(support, problem="How many masts had the brig?", memory="Nothing of that.", answer="7")
+    assert forgotten == ()
+
+
+@pytest.mark.parametrize(("answer", "text"), [("Oslo", "They met in Oslo."), ("北京", "他住在北京。")])
+def test_one_distinctive_word_is_enough(answer, text):
+    support = supports(chunk(text), ["x"], "", text)
+    (evidence,) = choose(support, problem="Where?", memory="Nothing of that.", answer=answer)
+    assert evidence.quote == text

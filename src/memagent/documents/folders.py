@@ -22,6 +22,14 @@ class _Rules:
     spec: GitIgnoreSpec
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder that is still to be listed, and the rules of those above it."""
+
+    path: Path
+    above: list[_Rules]
+
+
 def walk(folder: Path) -> Iterator[Path | Skipped]:
     """The files below `folder`, sorted by the parts of their paths; what cannot be one comes as `Skipped`.
 
@@ -37,10 +45,24 @@ def walk(folder: Path) -> Iterator[Path | Skipped]:
     rules: list[_Rules] = []
     for parent in reversed(_parents_in_repository(top)):
         rules += _rules_of(parent)
-    yield from _walk(top, top, rules)
+    yield from _walk(top, rules)
 
 
-def _walk(top: Path, folder: Path, above: list[_Rules]) -> Iterator[Path | Skipped]:
+def _walk(top: Path, above: list[_Rules]) -> Iterator[Path | Skipped]:
+    """Depth first, without recursion: folders may be nested deeper than Python's stack."""
+    open_folders = [_listed(top, top, above)]
+    while open_folders:
+        found = next(open_folders[-1], None)
+        if found is None:
+            open_folders.pop()
+        elif isinstance(found, _Folder):
+            open_folders.append(_listed(found.path, top, found.above))
+        else:
+            yield found
+
+
+def _listed(folder: Path, top: Path, above: list[_Rules]) -> Iterator[Path | Skipped | _Folder]:
+    """What stands in one folder, in order; the folders in it are not entered."""
     rules = [*above, *_rules_of(folder)]
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -52,10 +74,7 @@ def _walk(top: Path, folder: Path, above: list[_Rules]) -> Iterator[Path | Skipp
         is_folder = entry.is_dir(follow_symlinks=False)
         if entry.name == ".git" or _ignored(path, is_folder, rules):
             continue
-        if is_folder:
-            yield from _walk(top, path, rules)
-        else:
-            yield _file(path, top)
+        yield _Folder(path, rules) if is_folder else _file(path, top)
 
 
 def _file(path: Path, top: Path) -> Path | Skipped:

@@ -35,13 +35,15 @@ def open_document(
 
     Raises:
         DocumentError: missing, unreadable, empty, binary, locked or corrupt, or a folder without text.
-        OptionError: neither paths nor a text, or both.
+        OptionError: neither paths nor a text, or both; or an empty path.
         SetupError: a format needs the `documents` extra.
     """
     if (text is None) == (not paths):
         raise OptionError("give either files to read or a text")
     if text is not None:
         return _of_text(text, name or "text")
+    if any(not str(path).strip() for path in paths):  # `Path("")` would be the current folder
+        raise OptionError("an empty path: name a file or folder")
     kept: list[Path] = []
     for given in paths:
         with _one_line(given):
@@ -71,6 +73,8 @@ def _of_text(text: str, name: str) -> Document:
 def _kept(given: str | Path, spool: Path | None) -> Path:
     """The absolute path where `given` can be opened again: itself, or the file its stream was spooled to."""
     if str(given) == "-":
+        if sys.stdin is None:  # closed by the shell, as with `<&-`
+            raise DocumentError("closed; there is nothing to read")
         return spool_stream(sys.stdin.buffer, spool).absolute()
     path = Path(given)
     if stat.S_ISFIFO(path.stat().st_mode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import tempfile
@@ -16,7 +17,8 @@ _BLOCK = 1 << 20
 def spool_stream(stream: BinaryIO, folder: Path | None) -> Path:
     """Copy `stream` to `stdin-<digest>.txt` in `folder` (made if need be; a new temporary one when None).
 
-    The name comes from the content, so that the same input is the same file; its mode is 0600.
+    The name comes from the content, so that the same input is the same file; its mode is 0600. A file that
+    is there already stays as it is, because a reading may have it open.
 
     Raises:
         DocumentError: it cannot be written.
@@ -46,8 +48,16 @@ def _copy(stream: BinaryIO, folder: Path) -> Path:
                 digest.update(block)
                 out.write(block)
         path = folder / f"stdin-{digest.hexdigest()[:16]}.txt"
-        Path(partial).replace(path)
+        _put(Path(partial), path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
     return path
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Give a file its name, or drop it if an equal one has that name."""
+    if path.is_file() and filecmp.cmp(partial, path, shallow=False):
+        partial.unlink()
+    else:
+        partial.replace(path)

@@ -48,8 +48,8 @@ class ModelOptions:
     precision: str = "auto"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for the journal; a name and password in the URL are left out."""
-        return {**asdict(self), "base_url": self.base_url and _without_login(self.base_url)}
+        """Plain values for the journal; what a URL may hide (name, password, query) is left out."""
+        return {**asdict(self), "base_url": self.base_url and _without_secrets(self.base_url)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> ModelOptions:
@@ -57,9 +57,9 @@ class ModelOptions:
         return cls(**{name: value for name, value in record.items() if name in cls.__dataclass_fields__})
 
 
-def _without_login(url: str) -> str:
+def _without_secrets(url: str) -> str:
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 async def open_model(options: ModelOptions, *, report: Callable[[str], None] | None = None) -> Model:

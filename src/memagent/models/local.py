@@ -19,6 +19,7 @@ from memagent.models.adapters import Adapter, merged_gguf, read_adapter
 from memagent.models.base import Completion, Price, Prompt, Request
 from memagent.models.engines.base import Backend, Engine, Job, Output, Precision
 from memagent.models.gguf_files import GGUF
+from memagent.models.paths import user_path
 from memagent.models.pull import EMBEDDED, Report, with_safetensors
 from memagent.models.sources import Source, locate
 from memagent.models.thinking import OPENING, split_thinking
@@ -28,7 +29,12 @@ from memagent.tokens import Tokenizer
 ENGINES = ("auto", "openvino", "torch")
 PRECISIONS = ("auto", "fp32")
 # How the embedded models read best untrained, by measurement (docs/measurements.md).
-EMBEDDED_READS: Mapping[str, str | int] = {"protocol": "gated", "chunk_tokens": 1024, "memory_tokens": 64, "read_ahead": 8}
+EMBEDDED_READS: Mapping[str, str | int] = {
+    "protocol": "gated",
+    "chunk_tokens": 1024,
+    "memory_tokens": 64,
+    "read_ahead": 8,
+}
 _SUGGESTED = ("protocol", "chunk_tokens", "memory_tokens", "read_ahead")
 
 
@@ -88,7 +94,7 @@ class LocalModel:
         _check_options(engine, precision, concurrency)
         found = locate(source, report)
         found.tokenizer.require_chat_template()
-        tuned = read_adapter(Path(adapter).expanduser()) if adapter is not None else None
+        tuned = read_adapter(user_path(adapter)) if adapter is not None else None
         load = _load_torch if _choose_engine(engine, found) == "torch" else _load_openvino
         loaded = load(found, tuned, cast(Precision, precision), concurrency)
         return cls(

@@ -35,6 +35,8 @@ TEMPLATE_TOKENS = 64
 FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED_WAIT = 0.5, 30.0, 120.0
 _LISTING_SECONDS = 30.0
 _REMEMBERED_COUNTS = 1024
+_WORTH_ANOTHER_TRY = ("transient", "garbled", "unreachable")
+_ALL_THINKING = "replies were all thinking: give --thinking-tokens, or more of them"
 
 
 def pause(failures: int, retry_after: float | None) -> float:
@@ -60,6 +62,8 @@ class OpenAIModel:
     needs no key. Without `tokenizer` (the model's own), tokens are estimated and prompts are checked
     against the window by their bytes. `window`, in tokens, is asked of the endpoint by `prepare` if it
     is not given, and 32,768 is assumed where it does not say. `timeout` is in seconds for one try.
+    `answered` is whether a chat was ever completed, by this object or (if a caller sets it) by an earlier one:
+    later failures then are about one text or an endpoint that went down, not about the set-up.
 
     Raises:
         OptionError: the URL is malformed or a number is out of range.
@@ -94,7 +98,7 @@ class OpenAIModel:
         self._cuts = PromptCheck(self._count if self.tokenizer.exact else None)
         self._counts: dict[int, int] = {}
         self._notes: dict[str, None] = {}
-        self._answered = False
+        self.answered = False
         self._listing: Listing | None = None
         self._open: _Line | None = None
 
@@ -146,7 +150,7 @@ class OpenAIModel:
             TurnRefused: a content filter, or a refusal of this one request.
             PromptWasCut: the endpoint read only a part of the prompt.
             SetupError: key, model name or account are refused; EndpointUnreachable if none ever answered.
-            EndpointDown: it answered before, and every retry failed.
+            EndpointDown: it answered before (or listed its models and gives no answer now), and every retry failed.
         """
         failures = 0
         while True:
@@ -157,7 +161,7 @@ class OpenAIModel:
                 if self._dialect.learns(failure, body):
                     continue
                 failures += 1
-                if failure.kind not in ("transient", "unreachable") or failures > self._retries:
+                if failure.kind not in _WORTH_ANOTHER_TRY or failures > self._retries:
                     if failure.kind == "missing" and self._listing is None:
                         await self._list_quietly()
                     raise self._told(failure, failures) from None
@@ -211,12 +215,14 @@ class OpenAIModel:
             self._listing = Listing()
 
     def _completion(self, request: Request, answer: Answer) -> Completion:
-        self._answered = True
+        self.answered = True
         text = request.prompt.text
         if answer.prompt_tokens:
             self._check_whole(request, text, answer.prompt_tokens)
         else:
             self._note(f"{self._address.host} reports no usage: tokens are estimated, cut prompts go unnoticed")
+        if answer.finish == "length" and answer.thinking and not answer.text.strip():
+            self._note(_ALL_THINKING)
         prompt_tokens = answer.prompt_tokens or self.tokenizer.count(text)
         completion_tokens = answer.completion_tokens
         if completion_tokens is None:
@@ -266,7 +272,7 @@ class OpenAIModel:
             host=self._address.host,
             model=self.name,
             listing=self._listing or Listing(),
-            answered=self._answered,
+            answered=self.answered,
             tries=tries,
         )
 

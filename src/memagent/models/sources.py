@@ -10,6 +10,7 @@ from pathlib import Path
 from memagent.errors import SetupError
 from memagent.models.adapters import base_hash
 from memagent.models.gguf_files import GGUF
+from memagent.models.paths import user_path
 from memagent.models.pull import GGUF_NAME, WHEELS, Report, cache_folder, locked, pull
 from memagent.models.tokenizers import FILE_NAME, HUB_ID, HubTokenizer
 
@@ -41,7 +42,7 @@ def locate(source: str, report: Report | None = None) -> Source:
     Raises:
         SetupError: there is none, or it lacks weights or a tokenizer.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if source not in WHEELS and path.is_file():
         return _from_file(path)
     if source not in WHEELS and path.is_dir():

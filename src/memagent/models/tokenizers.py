@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from memagent.errors import SetupError
 from memagent.models.base import Prompt
 from memagent.models.chat import ChatTemplate
+from memagent.models.paths import user_path
 from memagent.models.pull import WHEELS, pull_tokenizer
 from memagent.models.thinking import OPENING
 
@@ -172,7 +173,7 @@ def load_tokenizer(name: str) -> HubTokenizer:
     Raises:
         SetupError: there is none.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if name not in WHEELS and path.exists():
         return HubTokenizer(path / FILE_NAME if path.is_dir() else path, name=name)
     if name not in WHEELS and not HUB_ID.fullmatch(name):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from memagent.documents.base import Chunk
 from memagent.reading.result import Evidence, Support
-from memagent.reading.words import contains, flat, sentences, substance, words
+from memagent.reading.words import contains, flat, is_glued, sentences, substance, words
 
 BAR = 0.6  # the share of a memory sentence's weight that its quote must carry
 VERBATIM = 0.8  # the same, for a reply that did not follow the protocol
@@ -108,21 +108,30 @@ def choose(found: Iterable[Support], *, problem: str, memory: str, answer: str) 
     """The evidence of an answer: quotes that contain it first, then those that led to it.
 
     A quote led to the answer if the memory sentence it supports is still in the final memory, and
-    speaks of the problem or of the answer: they share half of their words of substance.
+    speaks of the problem or of the answer: they share half of their words of substance. An answer such
+    as "7" or "No" stands in many a sentence, so that only a sentence about the problem led to it.
     """
-    kept = set(words(memory))
+    kept, distinctive = set(words(memory)), _is_distinctive(answer)
     ranked: dict[tuple[str, int, int], tuple[tuple[int, float], Evidence]] = {}
     for support in found:
         told = set(words(support.sentence))
         bears = _bears(support.evidence.quote, answer)
         remembered = len(told & kept) >= BAR * len(told)
-        if bears or (remembered and (_speaks_of(support.sentence, answer) or _speaks_of(support.sentence, problem))):
+        about_answer = distinctive and _speaks_of(support.sentence, answer)
+        led = remembered and (about_answer or _speaks_of(support.sentence, problem))
+        if led or (bears and distinctive):
             rank = (int(bears), support.share)
             spot = (support.evidence.source, support.evidence.start, support.evidence.end)
             if spot not in ranked or ranked[spot][0] < rank:
                 ranked[spot] = (rank, support.evidence)
     best = sorted(ranked.values(), key=lambda pair: pair[0], reverse=True)
     return tuple(evidence for _, evidence in best[:MOST])
+
+
+def _is_distinctive(answer: str) -> bool:
+    """Whether an answer is more than a number, yes, no or another short word."""
+    telling = substance(answer)
+    return len(telling) > 1 or any(is_glued(word) or (len(word) > 3 and not word.isdigit()) for word in telling)
 
 
 def _bears(quote: str, answer: str) -> bool:

@@ -13,14 +13,31 @@ from collections.abc import Sequence
 
 JOINER = "\u2060"
 
+_ANY = f"{JOINER}*"
+
+
+def _loose(words: str) -> str:
+    """A pattern for any of the words (with | between them), whatever joiners stand inside."""
+    return "(?:" + "|".join(_ANY.join(map(re.escape, word)) for word in words.split("|")) + ")"
+
+
+def _run(stops: str, least: int, most: int) -> str:
+    """A pattern for characters other than `stops`; joiners do not count."""
+    return f"(?:{_ANY}[^{stops}{JOINER}]){{{least},{most}}}{_ANY}"
+
+
 # What follows the first character of something with a meaning of its own, in the templates known to us.
+# Joiners in it change nothing: one thing may stand inside another, and each gets its own joiner.
+_SPACE, _SLASH = rf"[\s{JOINER}]*", f"(?:/{_ANY})?"
 _TAILS = (
-    r"\s*/?\s*(?:problem|memory|section|think|thinking)\s*>",
-    r"/?(?:s|bos|eos|unk|pad|system|user|assistant|start_of_turn|end_of_turn|tool_call|tool_response)>",
-    r"\|[^|<>\n]{1,60}\|>",
-    r"｜[^｜<>\n]{1,60}｜>",
-    r"</?SYS>>",
-    r"/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]",
+    rf"{_SPACE}(?:/{_SPACE})?{_loose('problem|memory|section|think|thinking')}"
+    rf"(?:{_SPACE}|{_ANY}[\s/]{_run('<>', 0, 200)})>",
+    rf"{_SLASH}{_loose('s|bos|eos|unk|pad|system|user|assistant|start_of_turn|end_of_turn|tool_call|tool_response')}"
+    rf"{_ANY}>",
+    rf"\|{_run('|<>' + chr(10), 1, 60)}\|{_ANY}>",
+    rf"｜{_run('｜<>' + chr(10), 1, 60)}｜{_ANY}>",
+    rf"<{_ANY}{_SLASH}{_loose('SYS>>')}",
+    rf"{_SLASH}{_loose('INST]|SYSTEM_PROMPT]|AVAILABLE_TOOLS]|TOOL_CALLS]|TOOL_RESULTS]')}",
 )
 
 
@@ -30,9 +47,9 @@ class Guard:
     def __init__(self, special_tokens: Sequence[str] = ()) -> None:
         known = sorted({token for token in special_tokens if len(token) > 2 and token.isprintable()})
         heads = "".join(re.escape(head) for head in sorted({"<", "[", *(token[0] for token in known)}))
-        tails = "|".join([*_TAILS, *(re.escape(token[1:]) for token in known)])
-        self._plain = re.compile(f"([{heads}])({JOINER}*)(?={tails})", re.IGNORECASE)
-        self._marked = re.compile(f"([{heads}])({JOINER}*){JOINER}(?={tails})", re.IGNORECASE)
+        tails = "|".join([*_TAILS, *(_ANY.join(map(re.escape, token[1:])) for token in known)])
+        self._plain = re.compile(f"([{heads}])({JOINER}*)(?!{JOINER})(?={tails})", re.IGNORECASE)
+        self._marked = re.compile(f"([{heads}])({JOINER}*){JOINER}(?!{JOINER})(?={tails})", re.IGNORECASE)
 
     def neutralise(self, text: str) -> tuple[str, int]:
         """The text with every tag disarmed, and how many there were."""

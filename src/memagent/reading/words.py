@@ -55,7 +55,12 @@ def substance(text: str) -> set[str]:
 def _has_substance(word: str) -> bool:
     if _FUNCTION_WORD.fullmatch(word):
         return False
-    return len(word) > 2 or word.isdigit() or _GLUED.search(word) is not None
+    return len(word) > 2 or word.isdigit() or is_glued(word)
+
+
+def is_glued(word: str) -> bool:
+    """Whether a word is of a script without spaces, where two characters say much."""
+    return _GLUED.search(word) is not None
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

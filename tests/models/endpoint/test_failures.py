@@ -218,3 +218,8 @@ def test_long_words_are_cut():
 def test_a_date_in_the_past_means_now():
     assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
     assert retry_after({}) is None
+
+
+def test_words_with_lone_surrogates_can_be_shown():
+    failure = from_answer(400, {"error": {"message": "bad \ud83d"}}, {})
+    assert failure.detail == "HTTP 400: bad \ufffd"

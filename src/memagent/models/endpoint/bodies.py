@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from memagent.models.base import Request
-from memagent.models.endpoint.failures import Failure, from_answer
+from memagent.models.endpoint.failures import Failure, from_answer, sound
 from memagent.models.thinking import split_thinking
 
 # What a request can do without, the least missed first.
@@ -92,26 +92,26 @@ class Answer:
 
 
 def read_answer(data: object) -> Answer:
-    """The answer in a decoded body.
+    """The answer in a decoded body, lone surrogates in it replaced.
 
     Raises:
-        Failure: transient for a body that is no completion, refused for a filtered one, or what an
+        Failure: garbled for a body that is no completion, refused for a filtered one, or what an
             error inside a body of status 200 means.
     """
     if not isinstance(data, dict):
-        raise Failure("transient", "its answer is not a chat completion")
+        raise Failure("garbled", "its answer is not a chat completion")
     choice = _choice(data)
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise Failure("transient", "its answer holds no message")
+        raise Failure("garbled", "its answer holds no message")
     finish = _finish(choice, message)
     text, thinking = split_thinking(_text(message.get("content")), finish == "stop")
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     prompt_tokens, completion_tokens, cached = _usage(data.get("usage"))
     token_ids, logprobs = _tokens(choice)
     return Answer(
-        text=text,
-        thinking=(reasoning if isinstance(reasoning, str) else "") + thinking,
+        text=sound(text),
+        thinking=sound((reasoning if isinstance(reasoning, str) else "") + thinking),
         finish=finish,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
@@ -129,7 +129,7 @@ def _choice(data: dict[str, Any]) -> dict[str, Any]:
         raise from_answer(code if isinstance(code, int) and code >= 400 else 500, error, {})
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Failure("transient", "its answer holds no choices")
+        raise Failure("garbled", "its answer holds no choices")
     return choices[0]
 
 
@@ -149,7 +149,7 @@ def _text(content: object) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise Failure("transient", "its answer holds no text")
+        raise Failure("garbled", "its answer holds no text")
     parts = [part for part in content if isinstance(part, dict)]
     return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 

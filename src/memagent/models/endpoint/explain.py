@@ -19,7 +19,11 @@ from memagent.models.endpoint.listing import Listing
 
 
 def explain(failure: Failure, *, host: str, model: str, listing: Listing, answered: bool, tries: int) -> MemagentError:
-    """The error for `failure` after `tries` tries; `answered` if this endpoint ever completed a chat."""
+    """The error for `failure` after `tries` tries; `answered` if this endpoint ever completed a chat.
+
+    An endpoint that has listed its models was there, so that it is down if it answers no more; one that
+    sends garbage for chats may still be no chat endpoint at all.
+    """
     detail = failure.detail
     if failure.kind == "overflow":
         return WindowOverflow(f"{host}: the prompt does not fit the model's window ({detail})")
@@ -34,7 +38,7 @@ def explain(failure: Failure, *, host: str, model: str, listing: Listing, answer
     if failure.kind == "quota":
         spent = f"{host} says that the account's quota is spent ({detail}): top it up"
         return EndpointDown(f"{spent}, then go on with --resume") if answered else SetupError(spent)
-    if answered:
+    if answered or (listing.names and failure.kind != "garbled"):
         return EndpointDown(f"{host} stays down after {tries} tries ({detail}): go on with --resume once it is back")
     return EndpointUnreachable(
         f"{host} gives no proper answer ({detail}): check --base-url and that the server is running"

@@ -18,8 +18,9 @@ from typing import Literal
 
 # overflow: the prompt does not fit; refused: this text is refused; denied: the key is;
 # missing: no such model or path; quota: the account is empty; rejected: any other fault of the
-# request; transient: worth another try; unreachable: the same, and no HTTP answer came at all.
-Kind = Literal["overflow", "refused", "denied", "missing", "quota", "rejected", "transient", "unreachable"]
+# request; transient: worth another try; garbled: the same,
+# and the answer was no chat completion; unreachable: the same, and no HTTP answer came at all.
+Kind = Literal["overflow", "refused", "denied", "missing", "quota", "rejected", "transient", "garbled", "unreachable"]
 
 _OVERFLOW = re.compile(
     r"context[ _](?:length|size|window|limit)|context_exceeded|string_above_max_length"
@@ -69,7 +70,7 @@ def from_sdk(error: Exception) -> Failure:
     if isinstance(error, openai.APIConnectionError):
         return Failure("unreachable", _reason(error))
     if isinstance(error, (openai.OpenAIError, ValueError, RecursionError)):
-        return Failure("transient", "its answer is no JSON")
+        return Failure("garbled", "its answer is no JSON")
     raise error
 
 
@@ -126,9 +127,14 @@ def _detail(body: object) -> str:
     return "" if body is None else one_line(json.dumps(body))
 
 
+def sound(text: str) -> str:
+    """`text` with lone surrogates, which JSON can spell and no file can hold, as U+FFFD; pairs are joined."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def one_line(text: str) -> str:
     """`text` on one line, cut where it goes on for too long."""
-    flat = " ".join(text[: 4 * _LONGEST_DETAIL].split())
+    flat = " ".join(sound(text[: 4 * _LONGEST_DETAIL]).split())
     return flat if len(flat) <= _LONGEST_DETAIL else flat[: _LONGEST_DETAIL - 1] + "…"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from memagent.models.endpoint.failures import sound
+
 # vLLM and SGLang; llama.cpp, newer and older (under `meta`); Groq; OpenRouter, Together; Mistral; Anthropic.
 _WINDOWS = (
     "max_model_len",
@@ -31,7 +33,7 @@ class Listing:
         entries = data.get("data") if isinstance(data, dict) else data
         models = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
         named = [entry for entry in models if entry.get("id") == model] or (models if len(models) == 1 else [])
-        names = tuple(str(entry["id"]) for entry in models if entry.get("id"))
+        names = tuple(sound(str(entry["id"])) for entry in models if entry.get("id"))
         return cls(names, _window(named[0]) if named else None)
 
     def offer(self, wanted: str) -> str:
