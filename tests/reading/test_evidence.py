@@ -136,3 +136,11 @@ def test_one_distinctive_word_is_enough(answer, text):
     support = supports(chunk(text), ["x"], "", text)
     (evidence,) = choose(support, problem="Where?", memory="Nothing of that.", answer=answer)
     assert evidence.quote == text
+
+
+def test_a_sentence_as_answer_is_its_own_evidence():
+    text = "The with statement wraps the execution of a block.\nNames in a global statement must not be parameters."
+    found_here = supports(chunk(text), ["x"], "", text)
+    problem = "What is the with statement used for?"
+    chosen = choose(found_here, problem=problem, memory=text, answer="It wraps the execution of a block.")
+    assert [evidence.quote for evidence in chosen] == [text.split("\n")[0]]

@@ -24,17 +24,18 @@ def for_eyes(*, stderr: bool = True) -> Console:
 def print_reading(console: Console, reading: Reading) -> None:
     """The answer, the evidence for it, and what was read for it."""
     label, style = STATUS[reading.status]
+    soft = not (console.is_terminal or console.record)  # what is piped keeps its lines whole
     console.print()
     console.print(Text(printable(reading.problem), style="bold"))
-    console.print(Text(printable(reading.answer) or "(no answer)"), soft_wrap=not console.is_terminal)
+    console.print(Text(printable(reading.answer) or "(no answer)"), soft_wrap=soft)
     console.print()
     for number, evidence in enumerate(reading.evidence, start=1):
-        console.print(quoted(number, evidence), soft_wrap=not console.is_terminal)
+        console.print(quoted(number, evidence), soft_wrap=soft)
     if not reading.evidence:
         console.print(Text("no evidence: no passage of the document clearly supports this answer", style="dim"))
-    console.print(Text.assemble((label, style), ("  " + account(reading), "dim")), soft_wrap=True)
+    console.print(Text.assemble((label, style), ("  " + account(reading), "dim")), soft_wrap=soft)
     for note in [*rules(reading), *reading.notes]:
-        console.print(Text(f"note: {note}", style="dim"), soft_wrap=True)
+        console.print(Text(f"note: {note}", style="dim"), soft_wrap=soft)
 
 
 def quoted(number: int, evidence: Evidence) -> Text:

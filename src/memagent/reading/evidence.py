@@ -125,6 +125,9 @@ def choose(found: Iterable[Support], *, problem: str, memory: str, answer: str) 
             if spot not in ranked or ranked[spot][0] < rank:
                 ranked[spot] = (rank, support.evidence)
     best = sorted(ranked.values(), key=lambda pair: pair[0], reverse=True)
+    if len(set(words(answer))) >= FULL and best and best[0][0][0]:
+        # An answer that is a sentence of the document needs no other one to have led to it.
+        best = [pair for pair in best if pair[0][0]]
     return tuple(evidence for _, evidence in best[:MOST])
 
 
