@@ -317,12 +317,19 @@ def test_a_closed_pipe_is_no_error(endpoint, book, tmp_path):
     assert "Traceback" not in error and "BrokenPipe" not in error
 
 
+def hear_interrupts():
+    """A test run in the background of a shell inherits that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_a_reading_that_can_be_resumed(endpoint, book, tmp_path, home):
     endpoint.delay = 0.05
     environment = {**os.environ, "XDG_DATA_HOME": str(home.parent)}
     command = [sys.executable, "-m", "memagent", "ask", str(book), "-q", "Why?", "--model", "fake",
                "--base-url", endpoint.url, "--chunk-tokens", "50", "--memory-tokens", "50"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, preexec_fn=hear_interrupts
+    )
     while len(endpoint.bodies) < 5:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

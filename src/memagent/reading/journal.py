@@ -311,7 +311,9 @@ def _entry(row: dict[str, Any]) -> Entry:
 def _open(folder: Path | None) -> sqlite3.Connection:
     """The database, made where it is missing: mode 0600, in a folder of mode 0700."""
     try:
-        database = sqlite3.connect(":memory:" if folder is None else _private_file(folder), timeout=60)
+        # The garbage collector may close it from any thread; nothing else uses it from another one.
+        where = ":memory:" if folder is None else _private_file(folder)
+        database = sqlite3.connect(where, timeout=60, check_same_thread=False)
         try:
             _prepare(database)
         except BaseException:
