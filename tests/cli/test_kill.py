@@ -85,13 +85,13 @@ def logged(log):
 
 def test_twenty_kills(serve, tmp_path):
     book = tmp_path / "book.txt"
-    book.write_text(document_text(150), encoding="utf-8")
+    book.write_text(document_text(320), encoding="utf-8")
     url, log = serve("chain")
     draw, home, kills = random.Random(7), tmp_path / "killed", 0
     for _ in range(20):
         before = set(journalled(home)) if kills else set()
         asked_before = len(logged(log))
-        kills += kill_after_some_turns(command(book, url), home, log, draw.uniform(0.0, 0.12))
+        kills += kill_after_some_turns(command(book, url), home, log, draw.uniform(0.0, 0.08))
         # What was finished when this session began was not asked again by it.
         assert not before & set(logged(log)[asked_before:])
     assert kills == 20
@@ -106,12 +106,12 @@ def test_twenty_kills(serve, tmp_path):
 
 def test_kills_while_reading_ahead(serve, tmp_path):
     book = tmp_path / "book.txt"
-    book.write_text(document_text(150), encoding="utf-8")
+    book.write_text(document_text(320), encoding="utf-8")
     url, log = serve("gated")
     draw, home = random.Random(11), tmp_path / "killed"
     ahead = ("--protocol", "gated", "--read-ahead", "4")
     for _ in range(5):
-        assert kill_after_some_turns(command(book, url, *ahead), home, log, draw.uniform(0.0, 0.1))
+        assert kill_after_some_turns(command(book, url, *ahead), home, log, draw.uniform(0.0, 0.08))
     reading = finish(command(book, url, *ahead), home)
     one_by_one = finish(command(book, serve("gated", 0.0)[0], "--protocol", "gated"), tmp_path / "calm")
     for name in ("answer", "memory", "status", "evidence", "coverage"):
