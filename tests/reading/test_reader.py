@@ -33,6 +33,14 @@ def document():
     return open_document(text=document_text(), name="book")
 
 
+def refuses(request):
+    """The oracle behind a filter that dislikes one word."""
+    section = SECTION.search(request.prompt.text)
+    if section and "word20x7 " in section[1]:
+        raise TurnRefused("content filter")
+    return oracle(request)
+
+
 def sections(model):
     return [SECTION.search(r.prompt.text)[1] for r in model.requests if SECTION.search(r.prompt.text)]
 
@@ -152,12 +160,6 @@ async def test_overflow_is_answered_by_cutting_the_chunk(document):
 
 
 async def test_a_refused_stretch_is_cut_out_and_the_rest_is_read(document):
-    def refuses(request):
-        section = SECTION.search(request.prompt.text)
-        if section and "word20x7 " in section[1]:
-            raise TurnRefused("content filter")
-        return oracle(request)
-
     model = ScriptedModel(refuses)
     reading = await Reader(model, GATED).read(document, "Which keys?")
     assert reading.status == "partial"
@@ -371,12 +373,6 @@ async def test_a_resumed_reading_with_another_window_shows_the_whole_document(tm
 
 
 async def test_one_refused_part_of_a_single_chunk_is_partial_not_unread(document):
-    def refuses(request):
-        section = SECTION.search(request.prompt.text)
-        if section and "word20x7 " in section[1]:
-            raise TurnRefused("content filter")
-        return oracle(request)
-
     model = ScriptedModel(refuses, window=100_000)
     settings = Settings(protocol="gated", chunk_tokens=50_000, memory_tokens=200)
     reading = await Reader(model, settings).read(document, "Which keys?")

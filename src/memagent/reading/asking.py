@@ -74,6 +74,11 @@ class Asker:
         """Wall-clock seconds of this reading so far, over all its sessions."""
         return self._before + time.monotonic() - self._started
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a bound that calls of this model can reach."""
+        return self._purse.limit is not None and self._model.price is not None
+
     def can_afford(self, prompt_tokens: int, completion_tokens: int) -> bool:
         """Whether there is money for a call of that size beside those already running."""
         price = self._model.price
@@ -147,7 +152,7 @@ class Asker:
 
     def _worst_cost(self, request: Request) -> float:
         price = self._model.price
-        if price is None or self._purse.limit is None:
+        if price is None or not self.is_bounded:
             return 0.0
         tokens = self._model.prompt_tokens(request.prompt)
         return price.of(tokens, request.max_tokens + request.thinking_tokens)

@@ -166,6 +166,8 @@ class Run:
         if self._asker.replaying:
             # Calls that were cancelled before would be made, and cancelled, once more.
             return False
+        if not self._asker.is_bounded:
+            return True  # without counting any tokens
         # The longest call there can be: a whole chunk, by its bytes where tokens are estimated, and a full memory.
         frame = self._model.prompt_tokens(self._wording.update_prompt(self._guarded_problem, self.memory, ""))
         chunk = self.plan.chunk_tokens if self._model.tokenizer.exact else 3 * self.plan.chunk_tokens
@@ -173,12 +175,12 @@ class Run:
 
     async def _read_chunk(self, chunk: Chunk, memory: str) -> list[Turn]:
         """Read one chunk: a refusal is asked a second time, then the halves are read one after the other."""
+        if not chunk.text.strip() and self._wording.can_keep:
+            return [self._kept_unasked(chunk, memory)]
         text, tags = self._guard.neutralise(self._shown(chunk))
         guarded_memory = self._guard.neutralise(memory)[0]
         prompt = self._wording.update_prompt(self._guarded_problem, guarded_memory, text)
         request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
-        if not text.strip() and self._wording.can_keep:
-            return [self._kept_unasked(chunk, memory)]
         patient = self._refused_in_a_row < PATIENCE
         for attempt in range(ATTEMPTS if patient else 1):
             try:
