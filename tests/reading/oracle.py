@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from memagent import Settings
+from memagent.errors import TurnRefused
+
 SECTION = re.compile(r"<section>\n(.*)\n</section>", re.DOTALL)
 MEMORY = re.compile(r"<memory>\n(.*)\n</memory>", re.DOTALL)
 FACT = re.compile(r"Key \d+ is \w+\.")
@@ -30,3 +33,20 @@ def document_text(chunks=40, every=7, words=30):
         fact = f" Key {number} is value{number}." if number % every == 3 else ""
         paragraphs.append(f"{filler}.{fact}\n\n")
     return "".join(paragraphs)
+
+
+GATED = Settings(protocol="gated", chunk_tokens=80, memory_tokens=200)
+PAPER = Settings(protocol="paper", chunk_tokens=80, memory_tokens=200)
+FACTS = [f"Key {n} is value{n}." for n in range(40) if n % 7 == 3]
+
+
+def refuses(request):
+    """The oracle behind a filter that dislikes one word."""
+    section = SECTION.search(request.prompt.text)
+    if section and "word20x7 " in section[1]:
+        raise TurnRefused("content filter")
+    return oracle(request)
+
+
+def sections(model):
+    return [SECTION.search(r.prompt.text)[1] for r in model.requests if SECTION.search(r.prompt.text)]
