@@ -69,7 +69,7 @@ async def test_a_word_of_one_token_stops_there(model):
 
 async def test_what_does_not_fit_the_window_is_not_run(model):
     assert model.window == tiny.WINDOW
-    with pytest.raises(WindowOverflow, match="smaller chunks") as caught:
+    with pytest.raises(WindowOverflow, match="window of 512") as caught:
         await model.generate(request("x" * 500, max_tokens=64))
     assert "\n" not in str(caught.value)
     with pytest.raises(WindowOverflow):

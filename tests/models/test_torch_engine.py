@@ -166,6 +166,33 @@ def test_cancelling_leaves_the_others_as_they_were(model):
     assert not engine.busy()
 
 
+def test_what_decodes_together_fits_the_memory_it_may_take(model):
+    engine = backend(model, active_tokens=100)
+    asked = [job(range(3, 3 + length), 5) for length in (30, 40, 20, 90, 200, 10)]
+    most = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, kwargs: most.append(tuple(kwargs["attention_mask"].shape)), with_kwargs=True
+    )
+    outputs = run(engine, *asked)
+    hook.remove()
+    assert_plain(model, asked, outputs)
+    # What does not fit at all still runs, alone.
+    assert all(rows == 1 or rows * columns <= 110 for rows, columns in most) and max(most)[0] == 2
+
+
+def test_a_long_prompt_is_not_padded(model, monkeypatch):
+    monkeypatch.setattr("memagent.models.engines.torch.UNPADDED", 100)
+    widths = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, kwargs: widths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    asked = job(range(3, 3 + 133), 1)
+    outputs = run(backend(model), asked)
+    hook.remove()
+    assert_plain(model, [asked], outputs)
+    assert widths == [133]
+
+
 def test_buckets_are_few_and_close():
     sizes = [bucket(length) for length in range(1, 8193)]
     assert all(length <= size <= max(16, length * 1.125 + 15) for length, size in enumerate(sizes, start=1))

@@ -32,7 +32,8 @@ class ModelOptions:
     `adapter` a LoRA folder for local models; `tokenizer` a name that `pull` knows, a folder or a hub id, for
     endpoints; `window` the endpoint's context in tokens; `price` USD per million prompt, completion and
     (optionally) cached tokens; `concurrency` calls at once (endpoints 8, local models 32 unless given);
-    `precision` of local models: auto or fp32.
+    `precision` of local models: auto or fp32; `rope` stretches a local model's window (`yarn:4`, see
+    `models.engines.rope`).
     """
 
     model: str = "local"
@@ -46,6 +47,7 @@ class ModelOptions:
     retries: int = 5
     engine: str = "auto"
     precision: str = "auto"
+    rope: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for the journal; what a URL may hide (name, password, query) is left out."""
@@ -74,8 +76,8 @@ async def open_model(options: ModelOptions, *, report: Callable[[str], None] | N
         return _open_local(options, source, report)
     if options.adapter is not None:
         raise OptionError("--adapter is for local models: an endpoint serves adapters under names of their own")
-    if (options.engine, options.precision) != ("auto", "auto"):
-        raise OptionError("--engine and --precision are for local models: an endpoint chooses its own")
+    if (options.engine, options.precision, options.rope) != ("auto", "auto", None):
+        raise OptionError("--engine, --precision and --rope are for local models: an endpoint chooses its own")
     return await _open_endpoint(options)
 
 
@@ -90,6 +92,7 @@ def _open_local(options: ModelOptions, source: str, report: Callable[[str], None
         adapter=options.adapter,
         engine=options.engine,
         precision=options.precision,
+        rope=options.rope,
         concurrency=32 if options.concurrency is None else options.concurrency,
         report=report,
     )

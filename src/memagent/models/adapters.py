@@ -78,7 +78,7 @@ class Adapter:
             raise SetupError(
                 f"the adapter {self.folder} was trained on {trained_on}, not on {base} ({base_sha256[:12]})"
             )
-        for name, part in self.parts.items():
+        for name, part in sorted(self.parts.items()):  # the same complaint each time: files keep no order
             if shapes.get(name) != part.shape:
                 raise SetupError(
                     f"the adapter {self.folder} does not fit {base}: it changes {name} of shape "

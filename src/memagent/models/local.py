@@ -17,7 +17,8 @@ from typing import cast
 from memagent.errors import OptionError, SetupError, WindowOverflow
 from memagent.models.adapters import Adapter, merged_gguf, read_adapter
 from memagent.models.base import Completion, Price, Prompt, Request
-from memagent.models.engines.base import Backend, Engine, Job, Output, Precision
+from memagent.models.engines.base import Backend, Engine, Job, Output, Precision, Submits
+from memagent.models.engines.rope import RopeScaling
 from memagent.models.gguf_files import GGUF
 from memagent.models.paths import user_path
 from memagent.models.pull import EMBEDDED, Report, with_safetensors
@@ -51,7 +52,7 @@ class LocalModel:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Submits,
         tokenizer: HubTokenizer,
         *,
         name: str,
@@ -78,6 +79,7 @@ class LocalModel:
         adapter: str | Path | None = None,
         engine: str = "auto",
         precision: str = "auto",
+        rope: str | None = None,
         concurrency: int = 64,
         report: Report | None = None,
     ) -> LocalModel:
@@ -85,26 +87,30 @@ class LocalModel:
 
         `source` is a name that `pull` knows, a folder (safetensors or a .gguf), a .gguf file, or a hub
         id. `engine` auto takes transformers where there is a GPU, else OpenVINO where there is a GGUF.
-        `precision` fp32 computes everything in 32 bits. `concurrency` bounds the rows of a batch.
+        `precision` fp32 computes everything in 32 bits. `rope` stretches the window (`yarn:4`), by transformers
+        alone. `concurrency` bounds the rows of a batch.
 
         Raises:
-            OptionError: an unknown engine or precision.
+            OptionError: an unknown engine, precision or scaling.
             SetupError: weights or an extra are missing, or the adapter is for another base.
         """
         _check_options(engine, precision, concurrency)
+        scaling = None if rope is None else RopeScaling.parse(rope)
         found = locate(source, report)
         found.tokenizer.require_chat_template()
         tuned = read_adapter(user_path(adapter)) if adapter is not None else None
-        load = _load_torch if _choose_engine(engine, found) == "torch" else _load_openvino
-        loaded = load(found, tuned, cast(Precision, precision), concurrency)
+        if _choose_engine(engine, found, scaling) == "torch":
+            loaded = _load_torch(found, tuned, cast(Precision, precision), concurrency, scaling)
+        else:
+            loaded = _load_openvino(found, tuned, cast(Precision, precision), concurrency)
         return cls(
             Engine(loaded.backend),
             found.tokenizer,
             name=found.name,
             window=loaded.window,
-            identity=_identity(found, tuned, precision),
+            identity=_identity(found, tuned, precision, rope),
             notes=_notes(found, tuned),
-            suggests=_suggests(found, tuned),
+            suggests=suggestions(found, tuned),
         )
 
     @property
@@ -145,8 +151,7 @@ class LocalModel:
         budget = request.max_tokens + (request.thinking_tokens if self._tokenizer.thinks else 0)
         if len(prompt) + budget > self.window:
             raise WindowOverflow(
-                f"{len(prompt)} prompt tokens and {budget} to generate do not fit {self.name}'s window "
-                f"of {self.window}; use smaller chunks"
+                f"{len(prompt)} prompt tokens and {budget} to generate do not fit {self.name}'s window of {self.window}"
             )
         word = self._tokenizer.encode(request.one_token) if request.one_token else []
         return Job(
@@ -184,7 +189,11 @@ def _check_options(engine: str, precision: str, concurrency: int) -> None:
         raise OptionError("concurrency must be at least 1")
 
 
-def _choose_engine(engine: str, found: Source) -> str:
+def _choose_engine(engine: str, found: Source, scaling: RopeScaling | None = None) -> str:
+    if scaling is not None and (engine == "openvino" or found.folder is None):
+        raise OptionError("only transformers scales rotary positions: take the engine torch, and safetensors")
+    if scaling is not None:
+        return "torch"
     if engine == "openvino" and found.gguf is None:
         raise SetupError(f"OpenVINO runs GGUF files, and {found.name} has none; take the engine torch")
     if engine == "torch" and found.folder is None:
@@ -209,27 +218,35 @@ def _load_openvino(found: Source, adapter: Adapter | None, precision: Precision,
     return _Loaded(OpenVinoBackend(path, end_ids=file.end_ids, precision=precision, rows=rows), file.window)
 
 
-def _load_torch(found: Source, adapter: Adapter | None, precision: Precision, rows: int) -> _Loaded:
+def _load_torch(
+    found: Source, adapter: Adapter | None, precision: Precision, rows: int, scaling: RopeScaling | None
+) -> _Loaded:
     from memagent.models.engines.torch import TorchBackend, load_model, merge
 
     assert found.folder is not None
-    model = load_model(with_safetensors(found.folder), precision=precision)
+    model = load_model(with_safetensors(found.folder), precision=precision, scaling=scaling)
     if adapter is not None:
         shapes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
         adapter.check(found.name, found.base_sha256, shapes)
         merge(model, adapter.parts)
     ended = model.generation_config.eos_token_id
     end_ids = ended if isinstance(ended, list) else [ended] if ended is not None else []
-    window = int(model.config.get_text_config().max_position_embeddings)
-    return _Loaded(TorchBackend(model, end_ids=end_ids, rows=rows), window)
+    trained = int(model.config.get_text_config().max_position_embeddings)
+    if scaling is None:
+        return _Loaded(TorchBackend(model, end_ids=end_ids, rows=rows), trained)
+    by_length = scaling.kind == "dynamic"
+    backend = TorchBackend(model, end_ids=end_ids, rows=rows, by_length=by_length)
+    return _Loaded(backend, scaling.window(trained))
 
 
-def _identity(found: Source, adapter: Adapter | None, precision: str) -> dict[str, str]:
+def _identity(found: Source, adapter: Adapter | None, precision: str, rope: str | None) -> dict[str, str]:
     identity = {"kind": "local", "model": found.name, "weights": found.base_sha256[:16]}
     if adapter is not None:
         identity["adapter"] = adapter.sha256[:16]
     if precision != "auto":
         identity["precision"] = precision
+    if rope is not None:
+        identity["rope"] = rope
     return identity
 
 
@@ -241,7 +258,8 @@ def _notes(found: Source, adapter: Adapter | None) -> tuple[str, ...]:
     return ()
 
 
-def _suggests(found: Source, adapter: Adapter | None) -> dict[str, str | int]:
+def suggestions(found: Source, adapter: Adapter | None) -> dict[str, str | int]:
+    """How these weights read best: as the adapter's card says, or as was measured for the embedded models."""
     if adapter is None:
         return dict(EMBEDDED_READS) if found.title is not None else {}
     card = adapter.card or {}

@@ -66,11 +66,20 @@ _PAPER_UPDATE = (
 )
 _PAPER_ANSWER = (
     "You are presented with a problem and a previous memory. Please answer the problem based on the previous "
-    "memory and put the answer in \\boxed{{}}.\n"
+    "memory and {form}.\n"
     "\n<problem> \n{problem}\n</problem>\n"
     "\n<memory>\n{memory}\n</memory>\n"
     "\nYour answer:\n"
 )
+
+
+# How an answer is to be given: in a box, as in training and in `ask`, or in the sentence that the published
+# evaluation asks for.
+AnswerForm = Literal["boxed", "sentence"]
+_FORMS: dict[AnswerForm, str] = {
+    "boxed": "put the answer in \\boxed{}",
+    "sentence": 'format your response as follows "Therefore, the answer is (insert answer here)"',
+}
 
 
 class Paper:
@@ -81,13 +90,16 @@ class Paper:
     exact_slices = True
     can_keep = False
 
+    def __init__(self, *, answer_form: AnswerForm = "boxed") -> None:
+        self._form = _FORMS[answer_form]
+
     def update_prompt(self, problem: str, memory: str, chunk: str) -> Prompt:
         """See `ReadingProtocol`."""
         return Prompt(segments=(_PAPER_UPDATE.format(problem=problem, memory=memory, chunk=chunk),))
 
     def answer_prompt(self, problem: str, memory: str) -> Prompt:
         """See `ReadingProtocol`."""
-        return Prompt(segments=(_PAPER_ANSWER.format(problem=problem, memory=memory),))
+        return Prompt(segments=(_PAPER_ANSWER.format(form=self._form, problem=problem, memory=memory),))
 
     def parse_update(self, reply: str) -> Update:
         """The whole reply is the new memory, as it came."""
@@ -156,26 +168,36 @@ class Gated:
 ProtocolName = Literal["paper", "gated"]
 
 
-def protocol_named(name: str, *, may_exit: bool = False) -> ReadingProtocol:
+def protocol_named(name: str, *, may_exit: bool = False, answer_form: AnswerForm = "boxed") -> ReadingProtocol:
     """The protocol of that name.
 
     Raises:
-        OptionError: there is none, or `paper` is asked for an exit that it does not have.
+        OptionError: there is none, or it is asked for an exit or a form of answer that it does not have.
     """
+    if answer_form not in _FORMS:
+        raise OptionError(f"unknown form of answer {answer_form!r}: use {' or '.join(_FORMS)}")
+    if name == "gated" and answer_form != "boxed":
+        raise OptionError("the gated protocol's answers are boxed: leave out --answer-form or use --protocol paper")
     if name == "gated":
         return Gated(may_exit=may_exit)
     if name != "paper":
         raise OptionError(f"unknown protocol {name!r}: use paper or gated")
     if may_exit:
         raise OptionError("the paper protocol has no exit: leave out --exit or use --protocol gated")
-    return Paper()
+    return Paper(answer_form=answer_form)
 
 
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*")
+_SENTENCE = re.compile(r".*\bthe answer is\s*:?\s*", re.DOTALL | re.IGNORECASE)
 
 
-def parse_answer(reply: str) -> str:
-    """The content of the last `\\boxed{…}` of a reply, else the whole reply; stripped."""
+def parse_answer(reply: str, form: AnswerForm = "boxed") -> str:
+    """The content of the last `\\boxed{…}` of a reply, else the whole reply; stripped.
+
+    With `form` sentence: what follows the last "the answer is", without a full stop at its end.
+    """
+    if form == "sentence" and (found_sentence := _SENTENCE.match(reply)):
+        return reply[found_sentence.end() :].strip().removesuffix(".")
     found = list(_BOXED.finditer(reply))
     for match in reversed(found):
         inside = _braced(reply, match.end())

@@ -103,7 +103,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A finished reading of one document for one problem. `as_json` is what `--json` prints."""
+    """A finished reading of one document for one problem. `as_json` is what `--json` prints.
+
+    `reply` is the answer turn's whole text, of which `answer` is the part that counts.
+    """
 
     problem: str
     answer: str
@@ -116,6 +119,7 @@ class Reading:
     settings: dict[str, Any]
     tally: Tally = field(default_factory=Tally)
     notes: tuple[str, ...] = ()
+    reply: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary of plain values, in the order of the documented interface."""

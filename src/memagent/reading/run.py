@@ -112,11 +112,12 @@ class Run:
         self.coverage.skipped = chunks - self.coverage.read - self.coverage.failed
         if self._turns == self.tally.failed:
             self._journal.forget_refusals(self.reading_id)
-            return self._drawn_up("")
+            return self._drawn_up("", "")
         prompt = self._wording.answer_prompt(self._guarded_problem, self._guard.neutralise(self.memory)[0])
         completion = await self._ask_answer(self._request(prompt, self.plan.answer_tokens, turn=chunks))
         self.tally.vain = self.usage.model_calls - self._calls - 1
-        reading = self._drawn_up(parse_answer(self._guard.restore(completion.text)))
+        reply = self._guard.restore(completion.text)
+        reading = self._drawn_up(reply, parse_answer(reply, self.plan.answer_form))
         self._journal.finish(self.reading_id, reading.as_json(), turns=self._turns)
         return reading
 
@@ -127,7 +128,7 @@ class Run:
         except TurnRefused:
             return await self._asker.ask("answer", self.memory, request, replays_failures=False)
 
-    def _drawn_up(self, answer: str) -> Reading:
+    def _drawn_up(self, reply: str, answer: str) -> Reading:
         return Reading(
             problem=self.problem,
             answer=answer,
@@ -140,6 +141,7 @@ class Run:
             settings={"model": self._model.name, **asdict(self.plan)},
             tally=self.tally,
             notes=tuple(self._model.notes),
+            reply=reply,
         )
 
     def _accept(self, turn: Turn) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from memagent.errors import OptionError
 from memagent.models.base import Model, Prompt, Sampling
-from memagent.reading.protocols import NO_MEMORY, ReadingProtocol, protocol_named
+from memagent.reading.protocols import NO_MEMORY, AnswerForm, ReadingProtocol, protocol_named
 
 PAPER_WINDOW, PAPER_CHUNK, PAPER_MEMORY = 8192, 5000, 1024
 LEAST_BYTES = 64  # of a chunk: below that, reading makes no sense
@@ -22,7 +22,7 @@ class Settings:
 
     `answer_tokens` bounds the answer (default: as many as the memory); `thinking_tokens` come on top of
     each reply for models that reason aloud; `read_ahead` is how many chunks may be tried at once;
-    `exit` lets the model end the reading early.
+    `exit` lets the model end the reading early; `answer_form` sentence is the published evaluation's.
     """
 
     protocol: str | None = None
@@ -32,6 +32,7 @@ class Settings:
     thinking_tokens: int = 0
     read_ahead: int | None = None
     exit: bool = False
+    answer_form: AnswerForm = "boxed"
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
@@ -60,7 +61,7 @@ class Settings:
         return int(model.suggests.get(name, otherwise)) if given is None else given
 
 
-_AS_GIVEN = ("thinking_tokens", "exit", "temperature", "top_p", "seed")
+_AS_GIVEN = ("thinking_tokens", "exit", "answer_form", "temperature", "top_p", "seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ class Plan:
     thinking_tokens: int
     read_ahead: int
     exit: bool
+    answer_form: AnswerForm
     temperature: float
     top_p: float
     seed: int | None
@@ -94,7 +96,7 @@ class Plan:
 
     def wording(self) -> ReadingProtocol:
         """The protocol object."""
-        return protocol_named(self.protocol, may_exit=self.exit)
+        return protocol_named(self.protocol, may_exit=self.exit, answer_form=self.answer_form)
 
     def sampling(self, turn: int) -> Sampling:
         """How turn number `turn` is drawn: each turn has its own seed, so that replays repeat it."""
@@ -102,9 +104,9 @@ class Plan:
         return Sampling(temperature=self.temperature, top_p=self.top_p, seed=seed)
 
     def what_matters(self) -> dict[str, object]:
-        """The settings that decide what is read: all but the width of read-ahead."""
+        """The settings that decide what is read: all but read-ahead's width, and what the wording itself shows."""
         fields = dataclasses.asdict(self)
-        del fields["read_ahead"]
+        del fields["read_ahead"], fields["answer_form"]
         return fields
 
     def chunk_bytes(self, model: Model, problem: str) -> int | None:

@@ -67,6 +67,18 @@ class Backend(Protocol):
         ...
 
 
+class Submits(Protocol):
+    """Who runs jobs: `Engine`, or another that batches them in its own way."""
+
+    def submit(self, job: Job) -> Future[Output]:
+        """Start a job."""
+        ...
+
+    def close(self) -> None:
+        """Let go of threads; calls under way fail."""
+        ...
+
+
 @dataclass(slots=True)
 class _Task:
     job: Job

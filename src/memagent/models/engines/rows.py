@@ -17,7 +17,9 @@ from memagent.models.engines.base import Job, Output
 if TYPE_CHECKING:
     import torch
 
-    Layers = list[tuple[torch.Tensor, torch.Tensor]]
+    from memagent.models.engines.growing import GrowingLayer
+
+    Layers = list[GrowingLayer]
 
 
 @dataclass(slots=True)
@@ -61,10 +63,7 @@ class Rows:
         import torch
 
         width = max(self.mask.shape[1], other.mask.shape[1])
-        layers = [
-            (torch.cat([_widen(a, width), _widen(c, width)]), torch.cat([_widen(b, width), _widen(d, width)]))
-            for (a, b), (c, d) in zip(self.layers, other.layers, strict=True)
-        ]
+        layers = [_stacked([one, two], width) for one, two in zip(self.layers, other.layers, strict=True)]
         masks = [torch.nn.functional.pad(part.mask, (width - part.mask.shape[1], 0)) for part in (self, other)]
         return Rows(self.rows + other.rows, layers, torch.cat(masks)).only(self.rows + other.rows)
 
@@ -76,7 +75,7 @@ class Rows:
         used = mask.any(dim=0)
         if len(chosen) == len(self.rows) and bool(used.all()):
             return self
-        layers = [(keys[chosen][:, :, used], values[chosen][:, :, used]) for keys, values in self.layers]
+        layers = [_picked(layer, chosen, used) for layer in self.layers]
         return Rows([self.rows[i] for i in chosen], layers, mask[:, used])
 
 
@@ -95,14 +94,11 @@ def pad_left(states: Sequence[Layers], *, device: torch.device) -> tuple[Layers,
     """One row per state, stacked with padding on the left to a bucketed width, and their mask."""
     import torch
 
-    lengths = [state[0][0].shape[2] if state else 0 for state in states]
+    lengths = [state[0].keys.shape[2] if state else 0 for state in states]
     if not any(lengths):
         return [], torch.zeros(len(states), 0, dtype=torch.bool, device=device)
     width = bucket(max(lengths))
-    layers = [
-        (torch.cat([_widen(k, width) for k, _ in layer]), torch.cat([_widen(v, width) for _, v in layer]))
-        for layer in zip(*states, strict=True)
-    ]
+    layers = [_stacked(layer, width) for layer in zip(*states, strict=True)]
     columns = torch.arange(width, device=device)
     starts = torch.tensor([[width - length] for length in lengths], device=device)
     return layers, columns[None] >= starts
@@ -149,3 +145,19 @@ def _widen(state: torch.Tensor, width: int) -> torch.Tensor:
     import torch
 
     return torch.nn.functional.pad(state, (0, 0, width - state.shape[2], 0))
+
+
+def _stacked(layers: Sequence[GrowingLayer], width: int) -> GrowingLayer:
+    """The rows of all in one, padded on the left to `width` columns."""
+    import torch
+
+    from memagent.models.engines.growing import GrowingLayer
+
+    keys = torch.cat([_widen(layer.keys, width) for layer in layers])
+    return GrowingLayer(keys, torch.cat([_widen(layer.values, width) for layer in layers]))
+
+
+def _picked(layer: GrowingLayer, rows: list[int], columns: torch.Tensor) -> GrowingLayer:
+    from memagent.models.engines.growing import GrowingLayer
+
+    return GrowingLayer(layer.keys[rows][:, :, columns], layer.values[rows][:, :, columns])

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memagent.errors import MemagentError, SetupError
 from memagent.extras import extra
 from memagent.models.engines.base import Job, Output, Precision
+from memagent.models.engines.rope import RopeScaling, length_setter
 from memagent.models.engines.rows import Row, Rows, bucket, draw, pad_left, positions
 
 if TYPE_CHECKING:
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
     from memagent.models.engines.rows import Layers
 
 Ids = tuple[int, ...]
+# A longer prompt is not padded: its mask, a square of its length, would cost more than compiling a new shape.
+UNPADDED = 4096
 
 
 class TorchBackend:
     """See `Backend`. `model` is any causal model of transformers; `end_ids` end a completion.
 
-    At most `rows` prompts decode together, `batched_tokens` are computed at once in a prompt, and
-    prefixes of `kept_tokens` in all stay in memory.
+    At most `rows` prompts decode together, of at most `active_tokens` with padding and replies; `batched_tokens` are
+    computed at once of several prompts, and prefixes of `kept_tokens` in all stay in memory. With `by_length` the
+    rotary frequencies depend on a text's length (see `rope.length_setter`): one prompt at a time, no shared prefix.
     """
 
     def __init__(
@@ -42,19 +47,23 @@ class TorchBackend:
         rows: int = 64,
         batched_tokens: int = 16_384,
         kept_tokens: int | None = None,
+        active_tokens: int | None = None,
+        by_length: bool = False,
     ) -> None:
         self._model = model
         self._end_ids = frozenset(end_ids)
-        self._rows = rows
+        self._rows = 1 if by_length else rows
+        self._set_length = length_setter(model) if by_length else None
         self._batched_tokens = batched_tokens
         self._kept_tokens = _affordable_tokens(model) if kept_tokens is None else kept_tokens
+        self._active_tokens = _affordable_tokens(model) if active_tokens is None else active_tokens
         self._prefixes: OrderedDict[Ids, Layers] = OrderedDict()
         self._waiting: dict[int, Job] = {}
         self._active: Rows | None = None
 
     def add(self, key: int, job: Job) -> None:
         """See `Backend.add`."""
-        self._waiting[key] = job
+        self._waiting[key] = replace(job, shared=0) if self._set_length else job
 
     def cancel(self, key: int) -> None:
         """See `Backend.cancel`."""
@@ -80,8 +89,7 @@ class TorchBackend:
 
     def _next_groups(self) -> Iterator[dict[int, Job]]:
         """Waiting jobs that fit, in groups whose suffixes are computed together."""
-        room = self._rows - (len(self._active.rows) if self._active else 0)
-        taken = sorted(list(self._waiting.items())[:room], key=lambda item: (bool(_prefix(item[1])), _rest(item[1])))
+        taken = sorted(self._admitted(), key=lambda item: (bool(_prefix(item[1])), _rest(item[1])))
         for key, _ in taken:
             del self._waiting[key]
         group: dict[int, Job] = {}
@@ -95,16 +103,31 @@ class TorchBackend:
         if group:
             yield group
 
+    def _admitted(self) -> list[tuple[int, Job]]:
+        """Waiting jobs there is room for beside those that decode; one in any case if none does."""
+        sizes = [_most(row.job) for row in self._active.rows] if self._active else []
+        found = []
+        for key, job in self._waiting.items():
+            sizes.append(_most(job))
+            if len(sizes) > 1 and (len(sizes) > self._rows or max(sizes) * len(sizes) > self._active_tokens):
+                break
+            found.append((key, job))
+        return found
+
     def _start(self, group: dict[int, Job]) -> Rows:
         """Compute the prompts of `group` and draw each one's first token."""
         import torch
 
+        if self._set_length is not None:
+            self._set_length(max(map(_most, group.values())))
         known = set(self._prefixes)
         states = self._prefix_states({_prefix(job): None for job in group.values()})
         prefixes = [_prefix(job) for job in group.values()]
         rests = [job.prompt[len(prefix) :] for job, prefix in zip(group.values(), prefixes, strict=True)]
         past, past_mask = pad_left([states[prefix] for prefix in prefixes], device=self._model.device)
-        width = bucket(max(map(len, rests)))
+        width = max(map(len, rests))
+        if len(rests) > 1 or width <= UNPADDED:
+            width = bucket(width)
         ids = torch.tensor([[0] * (width - len(rest)) + list(rest) for rest in rests])
         own = torch.tensor([[False] * (width - len(rest)) + [True] * len(rest) for rest in rests])
         mask = torch.cat([past_mask, own.to(past_mask.device)], dim=1)
@@ -176,29 +199,26 @@ class TorchBackend:
 
     def _forward(self, ids: torch.Tensor, mask: torch.Tensor, past: Layers) -> tuple[torch.Tensor, Layers]:
         """Logits of the last position, (rows, vocabulary), and the state with `ids` added."""
-        from transformers import DynamicCache
+        from memagent.models.engines.growing import cache_of
 
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(past):
-            cache.update(keys, values, index)
         width = ids.shape[1]
         out = self._model(
             input_ids=ids.to(mask.device),
             attention_mask=mask.long(),
             position_ids=positions(mask)[:, -width:],
-            past_key_values=cache,
+            past_key_values=cache_of(past, self._model.config.get_text_config().num_hidden_layers),
             use_cache=True,
             logits_to_keep=1,
         )
-        layers = [(layer.keys, layer.values) for layer in out.past_key_values.layers]
-        return out.logits[:, -1].float(), layers
+        return out.logits[:, -1].float(), list(out.past_key_values.layers)
 
 
-def load_model(folder: Path, *, precision: Precision) -> Any:
+def load_model(folder: Path, *, precision: Precision, scaling: RopeScaling | None = None) -> Any:
     """A causal model of transformers in bf16 (or fp32), on the GPU if there is one.
 
     Raises:
         SetupError: transformers or torch is missing, or the folder holds no model they know.
+        OptionError: its positions cannot be scaled.
     """
     with extra("torch", "running a model with transformers"):
         import torch
@@ -206,7 +226,12 @@ def load_model(folder: Path, *, precision: Precision) -> Any:
     transformers.utils.logging.disable_progress_bar()
     kind = torch.float32 if precision == "fp32" else torch.bfloat16
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(str(folder), dtype=kind, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        if scaling is not None:
+            scaling.configure(config.get_text_config())
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            str(folder), config=config, dtype=kind, local_files_only=True
+        )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise SetupError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
@@ -230,8 +255,15 @@ def _prefix(job: Job) -> Ids:
 
 def _row_state(layers: Layers, row: int, length: int) -> Layers:
     """One row's first columns, copied so that the batch they come from can be freed."""
-    chosen = slice(row, row + 1)
-    return [(keys[chosen, :, :length].clone(), values[chosen, :, :length].clone()) for keys, values in layers]
+    from memagent.models.engines.growing import GrowingLayer
+
+    chosen = slice(row, row + 1), slice(None), slice(length)
+    return [GrowingLayer(layer.keys[chosen].clone(), layer.values[chosen].clone()) for layer in layers]
+
+
+def _most(job: Job) -> int:
+    """Tokens of the prompt and the longest reply."""
+    return len(job.prompt) + job.max_tokens
 
 
 def _rest(job: Job) -> int:

@@ -1,0 +1,1 @@
+"""Many readings, scored, compared and drawn. It does not know training."""
