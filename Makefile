@@ -5,16 +5,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 MODEL  := $(VENV)/.model
-EXTRAS := documents,local,torch,dev
+EXTRAS := documents,eval,local,train,dev
 
 # The document that every Python carries: the language reference, as `help()` shows it.
 REFERENCE := $(VENV)/language-reference.txt
 DOC ?= $(REFERENCE)
 Q   ?= What is the with statement used for?
-# More options for ask, such as ASK="--json".
+# More options for ask and train, such as ASK="--json" or TRAIN="--set steps=20".
 ASK ?=
+TRAIN ?=
 
-.PHONY: help setup model ask test check wheel-test bench clean
+.PHONY: help setup model ask train test check wheel-test bench clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +40,9 @@ ask: export ASK_DOC = $(DOC)
 ask: export ASK_Q = $(Q)
 ask: $(MODEL) $(REFERENCE)  ## Read a document and answer: make ask DOC=book.txt Q="Who inherits the house?"
 	HF_HUB_OFFLINE=1 $(BIN)/memagent ask "$$ASK_DOC" -q "$$ASK_Q" $(ASK)
+
+train: $(MODEL)  ## Train the embedded model on generated problems: about 12 minutes, resumed where it stopped.
+	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/cpu.toml $(if $(wildcard runs/cpu/recipe.toml),--resume) $(TRAIN)
 
 test: $(MODEL)  ## Run all tests.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest

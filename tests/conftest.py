@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.fake_endpoint import FakeEndpoint
@@ -13,3 +14,19 @@ def endpoint() -> Iterator[FakeEndpoint]:
     """A live endpoint on 127.0.0.1 that answers "Keep" until it is told otherwise."""
     with FakeEndpoint() as fake:
         yield fake
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Matplotlib's figures that the test saves, in order."""
+    from matplotlib.figure import Figure
+
+    saved: list[Any] = []
+    save = Figure.savefig
+
+    def keep(figure: Any, *given: Any, **more: Any) -> None:
+        saved.append(figure)
+        save(figure, *given, **more)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return saved

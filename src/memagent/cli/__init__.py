@@ -10,31 +10,22 @@ import io
 import os
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import click
 
 from memagent import __version__
+from memagent.cli.groups import LazyGroup
 from memagent.errors import MemagentError
 
 
-class Commands(click.Group):
-    """Commands by name, imported when they are used, so that `--help` and completion are fast."""
+class Commands(LazyGroup):
+    """The commands of this folder."""
 
-    names = ("ask", "readings", "pull", "completion")
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order a newcomer meets them."""
-        return list(self.names)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's file and take its `command`."""
-        if cmd_name not in self.names:
-            return None
-        import importlib
-
-        command: click.Command = importlib.import_module(f"memagent.cli.{cmd_name}").command
-        return command
+    package = "memagent.cli"
+    names = ("ask", "readings", "data", "eval", "train", "cost", "pull", "completion")
+    files: ClassVar[Mapping[str, str]] = {"eval": "evaluate"}
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -32,6 +32,33 @@ class Tokens(click.ParamType[int]):
         return int(size)
 
 
+class TokensList(click.ParamType[tuple[int, ...]]):
+    """Numbers of tokens with commas between them: 8k,64k,1m."""
+
+    name = "tokens list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """See the class."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(Tokens().convert(part, param, ctx) for part in str(value).split(","))
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names with commas between them."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """See the class."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r} is no list of names: write them with commas between them", param, ctx)
+        return names
+
+
 _MODEL = [
     click.option("--model", default="local", envvar="MEMAGENT_MODEL", show_default=True, metavar="MODEL",
                  help="local, local:PATH_OR_HUB_ID, or an endpoint's model name."),
@@ -51,6 +78,8 @@ _MODEL = [
                  help="What runs a local model."),
     click.option("--precision", type=click.Choice(["auto", "fp32"]), default="auto", show_default=True,
                  help="Arithmetic of a local model."),
+    click.option("--rope", metavar="KIND:FACTOR",
+                 help="Stretch a local model's window: yarn:4, dynamic:4 or linear:4 (engine torch)."),
 ]  # fmt: skip
 
 _READING = [
@@ -62,6 +91,8 @@ _READING = [
                  help="Tokens that a reasoning model may think before each reply."),
     click.option("--read-ahead", type=int, help="Chunks that may be tried at once (gated protocol)."),
     click.option("--exit", is_flag=True, help="Let the model stop reading once it knows enough."),
+    click.option("--answer-form", type=click.Choice(["boxed", "sentence"]), default="boxed", show_default=True,
+                 help="How the answer is asked for; sentence is the published evaluation's (paper protocol)."),
     click.option("--temperature", type=float, default=0.0, show_default=True),
     click.option("--top-p", type=float, default=1.0, show_default=True),
     click.option("--seed", type=int, help="Makes sampling repeatable."),

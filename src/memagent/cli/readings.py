@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,24 +30,37 @@ from memagent.reading.protocols import NO_MEMORY
 
 
 @click.group("readings", invoke_without_command=True, short_help="List, show, resume, export or delete readings.")
+@click.option(
+    "--journal",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Another journal than your own: an evaluation keeps one in its readings folder.",
+)
 @click.pass_context
-def command(ctx: click.Context) -> None:
+def command(ctx: click.Context, journal: Path | None) -> None:
     """Every reading is kept, with each of its turns. IDs may be shortened.
 
     \b
     memagent readings
     memagent readings show 3fa9
     memagent readings resume 3fa9
+    memagent readings --journal results/readings show 3fa9
     """
+    ctx.obj = journal
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_command)
+
+
+def _opened_journal() -> contextlib.closing[Journal]:
+    folder: Path | None = click.get_current_context().find_object(Path)
+    return contextlib.closing(Journal(folder) if folder else Journal.default())
 
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a reading.")
 def list_command(as_json: bool) -> None:
     """List all readings, the newest first."""
-    with contextlib.closing(Journal.default()) as journal:
+    with _opened_journal() as journal:
         entries = journal.entries()
     if as_json:
         for entry in entries:
@@ -74,7 +88,7 @@ def list_command(as_json: bool) -> None:
 @click.option("--svg", type=click.Path(dir_okay=False, writable=True), help="Also draw it, into this file.")
 def show(reading_id: str, as_json: bool, svg: str | None) -> None:
     """Show a reading: how its memory changed, chunk by chunk, and its answer."""
-    with contextlib.closing(Journal.default()) as journal:
+    with _opened_journal() as journal:
         entry = journal.entry(reading_id)
         turns = journal.turns(entry.id)
     if as_json:
@@ -121,7 +135,7 @@ def resume(ctx: click.Context, /, reading_id: str, max_cost: float | None, as_js
     Model options given here take the place of those it began with: another --base-url, say, or --concurrency.
     """
     written = {name for name in given if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    with contextlib.closing(Journal.default()) as journal:
+    with _opened_journal() as journal:
         entry = journal.entry(reading_id)
         if entry.result:
             return print_all([Reading.from_json(entry.result)], as_json=as_json)
@@ -152,7 +166,7 @@ async def _resume(
 @click.option("-o", "--output", type=click.File("w", encoding="utf-8"), default="-", help="A file instead of stdout.")
 def export(reading_id: str, output: Any) -> None:
     """Write a reading, its turns and its memory after each of them as JSON."""
-    with contextlib.closing(Journal.default()) as journal:
+    with _opened_journal() as journal:
         entry = journal.entry(reading_id)
         record = {**asdict(entry), "turns": journal.turns(entry.id)}
     json.dump(record, output, ensure_ascii=False, indent=1)
@@ -163,7 +177,7 @@ def export(reading_id: str, output: Any) -> None:
 @click.argument("reading_ids", nargs=-1, required=True, metavar="READING_ID…")
 def delete(reading_ids: tuple[str, ...]) -> None:
     """Delete readings with all their turns."""
-    with contextlib.closing(Journal.default()) as journal:
+    with _opened_journal() as journal:
         for entry in [journal.entry(reading_id) for reading_id in reading_ids]:
             with journal.lock(entry.id):
                 journal.delete(entry.id)
@@ -176,7 +190,7 @@ def delete(reading_ids: tuple[str, ...]) -> None:
 def prune(days: float, unfinished: bool) -> None:
     """Delete old readings, and spooled input that no reading needs any more."""
     oldest = time.time() - days * 86400
-    with contextlib.closing(Journal.default()) as journal:
+    with _opened_journal() as journal:
         old = [entry for entry in journal.entries() if entry.created < oldest and (entry.result or unfinished)]
         for entry in old:
             with contextlib.suppress(JournalError), journal.lock(entry.id):  # one in use is not old
