@@ -221,7 +221,9 @@ def test_two_processes_learn_what_one_does(base, problems, tmp_path, tuning):
     for one, two in zip(figures(tmp_path / "one"), figures(tmp_path / "two"), strict=True):
         assert one.keys() == two.keys()
         for name, value in one.items():
-            assert two[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+            # Drift is a sum of small differences without signs: after AdamW's first steps more of their rounding shows.
+            relative = 2e-3 if name == "drift" else 1e-4
+            assert two[name] == pytest.approx(value, rel=relative, abs=1e-6), name
     (_, ours), (_, theirs) = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, value in ours.items():
         # Of gradients near zero AdamW makes steps of up to lr; hence a tenth of that.

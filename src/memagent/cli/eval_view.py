@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -41,7 +42,7 @@ class EvalView:
         self._drawn = drawn or _drawn
         self._line = line or _line
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._shown = 0.0
+        self._shown = -math.inf  # the clock may count from the machine's start, a moment ago
         self._pause = REFRESH if console.is_terminal else FIRST_LINE
         self.state: State | None = None
 

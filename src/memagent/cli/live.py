@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from types import TracebackType
@@ -29,7 +30,7 @@ class LiveView:
         self._console = console
         self._runs: dict[str, _RunView] = {}
         self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
-        self._printed = 0.0
+        self._printed = -math.inf
 
     def __enter__(self) -> LiveView:
         if self._console.is_terminal:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from memagent.errors import InputError
 from memagent.tasks.problem import Problem
 from memagent.training.advantages import Row
+from memagent.training.crossing import crossed
 from memagent.training.learner import Learner
 from memagent.training.metrics import StepMetrics
 from memagent.training.oracle import Oracle, balanced
@@ -27,7 +28,8 @@ def imitate(
     step: int,
     seed: int,
 ) -> StepMetrics:
-    """Learn `settings.conversations` turns of the problems' trajectories; every token weighs the same.
+    """Learn `settings.conversations` turns of the problems' trajectories, and those that other problems make of their
+    sections (`crossing`); every token weighs the same.
 
     A kept turn is one token, so that keeping and changing weigh alike at the token that decides.
 
@@ -38,7 +40,11 @@ def imitate(
     found, refused = oracle.trajectories(problems)
     if not found:
         raise InputError(f"none of {len(problems)} problems has a trajectory: {', '.join(refused)}")
-    picked = balanced(found, settings.conversations, settings.changes, random.Random(f"{seed}/{step}/picked"))
+    rng = random.Random(f"{seed}/{step}/picked")
+    turns = balanced(found, settings.conversations, settings.changes, rng)
+    picked = [one.conversation for one in turns]
+    if settings.crossed:
+        picked += crossed(turns, found, settings.crossed, oracle.keep_ids, rng)
     learning = time.monotonic()
     weight = 1.0 / sum(len(one.completion) for one in picked)
     mine = [Row(conversation, 0.0, weight) for conversation in learner.processes.mine(picked)]

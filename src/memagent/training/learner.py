@@ -26,13 +26,15 @@ from memagent.training.sharding import whole
 class LearnerSettings:
     """How weights are updated.
 
-    `lr` is constant after `warmup` steps that rise to it. `most_columns` bounds the ids of a micro-batch, padding
+    `lr` is constant after `warmup` steps that rise to it; from step `decay` on (0: never) it falls as 1/√ of the steps,
+    which needs no known end. `most_columns` bounds the ids of a micro-batch, padding
     included. Without `share` every conversation computes its whole prompt. A step whose loss or gradient is not
     finite is skipped; so many `patience` in a row stop the run.
     """
 
     lr: float = 1e-6
     warmup: int = 20
+    decay: int = 0
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = 1.0
@@ -40,12 +42,18 @@ class LearnerSettings:
     share: bool = True
     patience: int = 5
 
+    def lr_at(self, step: int) -> float:
+        """The rate of update number `step`, counted from 1."""
+        rising = min(1.0, step / max(1, self.warmup))
+        falling = (self.decay / step) ** 0.5 if 0 < self.decay < step else 1.0
+        return self.lr * rising * falling
+
     def check(self) -> None:
         """Raise OptionError where a value makes no sense."""
         for name in ("lr", "clip_norm", "most_columns", "patience"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"[learner] {name} must be above 0, not {getattr(self, name)}")
-        for name in ("warmup", "weight_decay"):
+        for name in ("warmup", "decay", "weight_decay"):
             if getattr(self, name) < 0:
                 raise OptionError(f"[learner] {name} must be 0 or more, not {getattr(self, name)}")
 
@@ -182,7 +190,7 @@ class Learner:
                     one.grad = torch.zeros_like(one)
             self.processes.add_up([one.grad for one in parameters])
         update.grad_norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm)))
-        update.lr = self.settings.lr * min(1.0, (self.steps + 1) / max(1, self.settings.warmup))
+        update.lr = self.settings.lr_at(self.steps + 1)
         update.skipped = not (math.isfinite(update.loss) and math.isfinite(update.grad_norm))
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if update.skipped else 0
         if update.skipped:

@@ -7,10 +7,11 @@ so shows what a turn should look like, in the policy's own tokens. It does not k
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from memagent.errors import InputError, OptionError
@@ -19,16 +20,16 @@ from memagent.models.scripted import tagged
 from memagent.models.tokenizers import HubTokenizer
 from memagent.reading import Settings
 from memagent.reading.guard import Guard
-from memagent.reading.protocols import NO_MEMORY
+from memagent.reading.protocols import NO_MEMORY, protocol_named
 from memagent.reading.words import sentences, substance
 from memagent.scoring import metric_named
 from memagent.tasks.problem import Problem
 from memagent.tokens import Tokenizer
+from memagent.training.crossing import Label, Labelled
 from memagent.training.experience import Conversation
 from memagent.training.facts import cuts, facts_of
 from memagent.training.sampling import Asked, Made, Sampler, group
 
-Label = Literal["keep", "change", "answer"]
 # Words that a sentence which looks like a fact has in common with one, and their least share. Of the question's own
 # other paragraphs that marks 69% in HotpotQA, 42% in 2Wiki and 37% in MuSiQue, and 2% of distractors.
 LEAST, NEAR = 2, 1 / 3
@@ -36,15 +37,6 @@ LEAST, NEAR = 2, 1 / 3
 
 class Refused(InputError):
     """A problem that no trajectory can be made of; says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A turn to imitate, and what it does; `near` tells of a kept chunk with a sentence that looks like a fact."""
-
-    conversation: Conversation
-    label: Label
-    near: bool = False
 
 
 class OracleModel:
@@ -66,8 +58,12 @@ class OracleModel:
         end_id: int,
         window: int,
         suggests: Mapping[str, str | int] | None = None,
+        astray: float = 0.0,
     ) -> None:
         """`end_id` ends a turn (see `end_of_turn`); `window` and `suggests` are the policy's.
+
+        With probability `astray` a chunk that shows no fact has a sentence of it added, as a policy may err; the places
+        of such calls are in `strayed`.
 
         Raises:
             OptionError: the policy's template opens its thinking, which no oracle knows.
@@ -83,6 +79,9 @@ class OracleModel:
         self._guard = Guard(tokenizer.special_tokens)
         self._ids = tokenizer
         self._read = 0  # characters of the text that were shown
+        self.sections: list[int] = []  # of each call, the ids of the segment that every problem would share
+        self.strayed: set[int] = set()
+        self._astray, self._random = astray, random.Random(f"{problem.id}/{problem.question}/astray")
 
     @property
     def identity(self) -> dict[str, str]:
@@ -99,10 +98,12 @@ class OracleModel:
         Raises:
             Refused: prompt and completion do not fit the window; a reading of other chunks is not what is to be shown.
         """
-        prompt = tuple(self._ids.chat(request.prompt))
+        parts = self._ids.chat_parts(request.prompt)
+        prompt = tuple(itertools.chain.from_iterable(parts))
+        self.sections.append(len(parts[0]) if request.prompt.shared > 1 else 0)
         if len(prompt) + request.max_tokens > self.window:
             raise Refused(f"a turn does not fit the policy's window of {self.window} tokens: use smaller chunks")
-        ids = self._sampled(self._guard.neutralise(self._reply(request))[0], request.one_token)
+        ids = sampled(self._ids, self._guard.neutralise(self._reply(request))[0], request.one_token, self._end_id)
         said = ids[: request.max_tokens]
         return Completion(
             text=self._ids.decode(said),
@@ -120,17 +121,13 @@ class OracleModel:
     async def aclose(self) -> None:
         """Nothing to let go of."""
 
-    def _sampled(self, reply: str, one_token: str | None) -> tuple[int, ...]:
-        """Sampling stops at a word that is a whole reply by itself, before it would end the turn."""
-        ids = tuple(self._ids.encode(reply))
-        return ids if reply == one_token and len(ids) == 1 else (*ids, self._end_id)
-
     def _reply(self, request: Request) -> str:
         section, memory = (tagged(request.prompt.text, tag) for tag in ("section", "memory"))
         if section is None:
             return f"\\boxed{{{self._answer}}}"
         known = self._guard.restore(memory or "")
-        new = "\n".join(self._new(self._guard.restore(section), known))
+        section = self._guard.restore(section)
+        new = "\n".join(self._new(section, known)) or self._error(section, known)
         if request.one_token is not None:
             return f"Add: {new}" if new else request.one_token
         return f"{known}\n{new}" if new and known != NO_MEMORY else new or known
@@ -147,10 +144,26 @@ class OracleModel:
                 memory = f"{memory}\n{shown}"
                 yield shown
 
+    def _error(self, section: str, memory: str) -> str:
+        """A whole sentence that is no part of a fact, now and then."""
+        if self._random.random() >= self._astray:
+            return ""
+        said = [section[start:end] for start, end in sentences(section)[1:-1]]
+        wrong = [one for one in said if one not in memory and not any(one in fact.text for fact in self._facts)]
+        if wrong:
+            self.strayed.add(len(self.sections) - 1)
+        return self._random.choice(wrong) if wrong else ""
+
 
 def holds(memory: str, fact: str) -> bool:
     """Whether a fact stands in the memory word for word, white space aside."""
     return " ".join(fact.split()) in " ".join(memory.split())
+
+
+def sampled(tokenizer: HubTokenizer, reply: str, one_token: str | None, end_id: int) -> tuple[int, ...]:
+    """A reply's ids as they would be sampled: a word that is a whole reply by itself stops before a turn's end."""
+    ids = tuple(tokenizer.encode(reply))
+    return ids if reply == one_token and len(ids) == 1 else (*ids, end_id)
 
 
 def end_of_turn(tokenizer: HubTokenizer, end_ids: Sequence[int]) -> int:
@@ -163,7 +176,7 @@ def end_of_turn(tokenizer: HubTokenizer, end_ids: Sequence[int]) -> int:
 class Oracle:
     """Makes trajectories for a policy: its tokenizer, window and suggestions, how it reads, what ends its turns.
 
-    `metric` is the score that an answer must reach in full (empty: the problem's own).
+    `metric` is the score that an answer must reach in full (empty: the problem's own). `astray` is `OracleModel`'s.
     """
 
     tokenizer: HubTokenizer
@@ -172,6 +185,19 @@ class Oracle:
     end_id: int
     suggests: Mapping[str, str | int] = field(default_factory=dict)
     metric: str = ""
+    astray: float = 0.0
+
+    @property
+    def keep_ids(self) -> tuple[int, ...]:
+        """What is sampled where a turn keeps the memory.
+
+        Raises:
+            OptionError: the protocol has no such word.
+        """
+        word = protocol_named(self.settings.protocol or str(self.suggests.get("protocol", "paper"))).one_token
+        if word is None:
+            raise OptionError("sections can be asked other problems (warm_start.crossed) in the gated protocol alone")
+        return sampled(self.tokenizer, word, word, self.end_id)
 
     def trajectory(self, problem: Problem) -> list[Labelled]:
         """The turns of one reading, in order, the answer's last. Not for use inside an event loop.
@@ -184,17 +210,23 @@ class Oracle:
         facts = facts_of(problem)
         if not facts:
             raise Refused(f"{problem.task}: it is not known on which passages the answer rests")
-        made = self._read(problem, self._answer(problem))
+        model = self._model(problem)
+        made = self._read(model, problem)
         self._check(made)
-        conversations = iter(group([made], lambda problem, read: {"score": 1.0}).rollouts[0].conversations)
-        found = []
+        conversations = group([made], lambda problem, read: {"score": 1.0}).rollouts[0].conversations
+        sharing = map(_sharing, conversations, model.sections)
+        found, memory, call = [], NO_MEMORY, 0
         for turn in made.read.turns:
             # A chunk of white space is kept without a call.
-            for conversation in [next(conversations) for _ in range(turn.calls)]:
-                if not cuts(facts, turn.start, turn.end):
-                    near = not turn.changed and looks_near(problem, problem.context[turn.start : turn.end])
-                    found.append(Labelled(conversation, "change" if turn.changed else "keep", near))
-        return [*found, Labelled(next(conversations), "answer")]
+            for conversation in [next(sharing) for _ in range(turn.calls)]:
+                if not cuts(facts, turn.start, turn.end) and call not in model.strayed:
+                    section = problem.context[turn.start : turn.end]
+                    near = not turn.changed and looks_near(problem, section)
+                    label: Label = "change" if turn.changed else "keep"
+                    found.append(Labelled(conversation, label, problem, near, section, memory))
+                call += 1
+            memory = turn.memory
+        return [*found, Labelled(next(sharing), "answer", problem)]
 
     def trajectories(self, problems: Iterable[Problem]) -> tuple[list[Labelled], Counter[str]]:
         """The turns of all problems, and how many problems were refused for what reason."""
@@ -215,10 +247,11 @@ class Oracle:
                 return answer
         raise Refused(f"{problem.task}: no boxed answer scores in full by {self.metric or problem.metric}")
 
-    def _read(self, problem: Problem, answer: str) -> Made:
-        model = OracleModel(
-            self.tokenizer, problem, answer, end_id=self.end_id, window=self.window, suggests=self.suggests
-        )
+    def _model(self, problem: Problem) -> OracleModel:
+        answer, given = self._answer(problem), {"end_id": self.end_id, "window": self.window}
+        return OracleModel(self.tokenizer, problem, answer, suggests=self.suggests, astray=self.astray, **given)
+
+    def _read(self, model: OracleModel, problem: Problem) -> Made:
         (made,) = asyncio.run(Sampler(model=model, settings=self.settings).read([Asked(problem=problem)]))
         return made
 
@@ -248,8 +281,13 @@ def _alike(one: set[str], other: set[str]) -> bool:
     return len(one & other) >= max(LEAST, NEAR * min(len(one), len(other)))
 
 
-def balanced(found: Sequence[Labelled], count: int, changes: float, rng: random.Random) -> list[Conversation]:
-    """`count` conversations in random order, of which the share `changes` change the memory or answer.
+def _sharing(conversation: Conversation, section: int) -> Conversation:
+    """A turn that shares its section with every other problem that is asked of it."""
+    return replace(conversation, shared=section)
+
+
+def balanced(found: Sequence[Labelled], count: int, changes: float, rng: random.Random) -> list[Labelled]:
+    """`count` turns in random order, of which the share `changes` change the memory or answer.
 
     Of those that keep, half are near-misses where there are so many, so that long stretches of nothing do not crowd
     them out. Where there are too few of a kind, there are more of the others; none is taken twice.
@@ -261,7 +299,7 @@ def balanced(found: Sequence[Labelled], count: int, changes: float, rng: random.
     first = max(min(len(near), (keeps + 1) // 2), keeps - len(far))
     picked = [*acting[: count - keeps], *near[:first], *far[: keeps - first]]
     rng.shuffle(picked)
-    return [one.conversation for one in picked]
+    return picked
 
 
 def _kind(one: Labelled) -> Literal["acts", "near", "far"]:

@@ -38,7 +38,8 @@ class Source:
     `task` is one of RULER's, `hotpotqa`, `2wiki`, `musique`, `squad`, `nq`, or `file` for problems in `file` (in any
     format that `memagent eval` reads; for the datasets also `hub:OWNER/NAME`). `tokens` are lengths to draw from, of
     which those up to the curriculum's bound are used; `documents` is the other way to say a length. `weight` is its
-    share of the mixture. `file` and `paragraphs` name data on disk.
+    share of the mixture. `file` and `paragraphs` name data on disk. `haystack` is a text to hide needles in (empty: the
+    docstrings of Python's library); with `anywhere` it begins at a drawn place of it.
     """
 
     task: str
@@ -47,6 +48,8 @@ class Source:
     weight: float = 1.0
     file: str = ""
     paragraphs: str = ""
+    haystack: str = ""
+    anywhere: bool = False
     split: Literal["train", "dev", "all"] = "train"
 
 
@@ -89,10 +92,25 @@ class Validation:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStart:
     """Supervised steps on trajectories of oracles: `conversations` a step, of which the share `changes` changes the
-    memory or answers."""
+    memory or answers.
+
+    Each section is shown to `crossed` other problems besides, which it does not help; such turns share its
+    computation. At the share `astray` of chunks that hold nothing the oracle errs and adds a sentence: not to be
+    imitated, but what it does with such a memory is.
+    """
 
     conversations: int = 64
     changes: float = 0.5
+    crossed: int = 0
+    astray: float = 0.0
+
+    def check(self) -> None:
+        """Raise OptionError where a value makes no sense."""
+        _positive("[warm_start] ", {"conversations": self.conversations})
+        if not 0 < self.changes < 1:
+            raise OptionError("[warm_start] changes is a share between 0 and 1")
+        if self.crossed < 0 or not 0 <= self.astray < 1:
+            raise OptionError("[warm_start] crossed must be 0 or more, and astray a share below 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +159,7 @@ class Recipe:
         self.tuning.check()
         self.reward.check()
         self.learner.check()
+        self.warm_start.check()
         if not self.data:
             raise OptionError("the recipe names no [[data]]")
         _positive("", {"steps": self.steps})
@@ -160,9 +179,6 @@ class Recipe:
         if rollouts.refills < 0 or self.validation.problems < 0:
             raise OptionError("[rollouts] refills and [validation] problems must be 0 or more")
         _positive("[validation] ", {"every": self.validation.every})
-        _positive("[warm_start] ", {"conversations": self.warm_start.conversations})
-        if not 0 < self.warm_start.changes < 1:
-            raise OptionError("[warm_start] changes is a share between 0 and 1")
         if self.advantages.normalisation not in NORMALISATIONS:
             raise OptionError(f"[advantages] normalisation must be one of {', '.join(NORMALISATIONS)}")
         for source in (*self.data, *self.validation.data):

@@ -86,6 +86,8 @@ def _check_fields(source: Source) -> None:
     task = f"[[data]] {source.task}"
     if source.task in ruler.GENERATED and (source.file or source.paragraphs or source.documents):
         raise OptionError(f"{task} is generated: it takes tokens, and no file, paragraphs or documents")
+    if source.task not in ruler.ESSAYS and (source.haystack or source.anywhere):
+        raise OptionError(f"{task} hides nothing in a text: leave out haystack and anywhere")
     if source.task == FILE and (source.tokens or source.documents or source.paragraphs):
         raise OptionError(f"{task}: problems of a file are as they are: leave out tokens, documents and paragraphs")
     if source.task not in ruler.GENERATED and not source.file:
@@ -103,7 +105,9 @@ class _Generated:
     def __init__(self, source: Source, tokenizer: Tokenizer, serves: Side, seed: int) -> None:
         self.name = source.task
         self.lengths = sorted(source.tokens)
-        self._tokenizer, self._serves, self._seed = tokenizer, serves, seed
+        self._tokenizer, self._seed = tokenizer, seed
+        self._haystack = (source.haystack or serves) if serves == "train" else serves
+        self._anywhere = source.anywhere and serves == "train"
         least = ruler.minimum(source.task, tokenizer)
         # Needles differ in length by a tenth of that, and the words of fwe by a third (measured).
         needed = round(least * (1.5 if source.task == "fwe" else 1.15))
@@ -120,7 +124,8 @@ class _Generated:
             tokenizer=self._tokenizer,
             seed=self._seed,
             index=number,
-            haystack=self._serves,
+            haystack=self._haystack,
+            anywhere=self._anywhere,
         )
 
 

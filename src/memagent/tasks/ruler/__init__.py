@@ -44,6 +44,7 @@ def sample(
     seed: int = 0,
     index: int = 0,
     haystack: str = "report",
+    anywhere: bool = False,
     depths: Sequence[float] | None = None,
     corpus: Corpus | None = None,
     verify: bool = True,
@@ -51,9 +52,10 @@ def sample(
     """One problem of `task` whose prompt and tokens to generate come to `tokens`, at most 1% below and never above.
 
     The same `seed` and `index` give the same needles at every length. `haystack` is `report`, `train` or a
-    file, for tasks that hide needles in a text. `depths` puts the needles of a niah task there, in percent of the
-    haystack, one for each. `corpus` is for qa_1 and qa_2. With `verify` the whole prompt is counted in the end;
-    without, lengths rest on additive counts and `length` is None.
+    file, for tasks that hide needles in a text, which begins at its start or, with `anywhere`, at a place that is
+    drawn. `depths` puts the needles of a niah task there, in percent of the haystack, one for each. `corpus` is for
+    qa_1 and qa_2. With `verify` the whole prompt is counted in the end; without, lengths rest on additive counts and
+    `length` is None.
 
     Raises:
         OptionError: there is no such task, `tokens` are too few for it, or `depths` do not fit it.
@@ -67,7 +69,12 @@ def sample(
     if task in QUESTIONS:
         return _question(task, tokens, tokenizer, seed, index, corpus)
     draws = Draws(
-        task=task, seed=seed, index=index, haystack=haystack, depths=None if depths is None else tuple(depths)
+        task=task,
+        seed=seed,
+        index=index,
+        haystack=haystack,
+        anywhere=anywhere,
+        depths=None if depths is None else tuple(depths),
     )
     measure = measure_of(tokenizer)
     if task == "cwe" and tokens < SHORT:

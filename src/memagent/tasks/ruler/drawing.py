@@ -23,6 +23,7 @@ class Draws:
     seed: int
     index: int
     haystack: str = "report"
+    anywhere: bool = False
     depths: tuple[float, ...] | None = None
 
     def rng(self, use: str) -> random.Random:

@@ -74,14 +74,19 @@ def noise(measure: Measure, *, words: bool = False) -> Lines:
 
 
 class Essay:
-    """A text from its start, repeated as often as it takes; units are words, so its last sentence may be cut."""
+    """A text, repeated as often as it takes; units are words, so its last sentence may be cut.
+
+    It begins at sentence number `first` and goes on at its start where it ends.
+    """
 
     joint = " "
     words = True
 
-    def __init__(self, text: Haystack) -> None:
+    def __init__(self, text: Haystack, first: int = 0) -> None:
         self.text = text
-        self._ends = list(accumulate(len(sentence.split(" ")) for sentence in text.sentences))
+        self._sentences = text.sentences[first:] + text.sentences[:first]
+        self._first = first
+        self._ends = list(accumulate(len(sentence.split(" ")) for sentence in self._sentences))
 
     @property
     def total(self) -> int:
@@ -92,16 +97,23 @@ class Essay:
         """See `Hay.units`."""
         if room <= 0:
             return 0
+        # Sums are of the text as it is, remembered for every place to begin at.
         sums = measure.sums(self.text.fingerprint, (" " + sentence for sentence in self.text.sentences))
         rounds, left = divmod(room, sums[-1])
-        whole = bisect_right(sums, left)
-        used = sums[whole - 1] if whole else 0
-        rest = words_within(self.text.sentences[whole], left - used, " ", measure)
+
+        def tokens(count: int) -> int:
+            """Of the first `count` sentences from `first` on."""
+            turns, place = divmod(self._first + count, len(sums))
+            before = sums[self._first - 1] if self._first else 0
+            return turns * sums[-1] + (sums[place - 1] if place else 0) - before
+
+        whole = bisect_right(range(1, len(sums)), left, key=tokens)
+        rest = words_within(self._sentences[whole], left - tokens(whole), " ", measure)
         return rounds * self.total + (self._ends[whole - 1] if whole else 0) + rest
 
     def pieces(self, units: int) -> list[str]:
         """See `Hay.pieces`."""
-        sentences = self.text.sentences
+        sentences = self._sentences
         rounds, left = divmod(units, self.total)
         whole = bisect_right(self._ends, left)
         rest = left - (self._ends[whole - 1] if whole else 0)

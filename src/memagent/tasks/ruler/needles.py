@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Literal
 
 from memagent.errors import OptionError
-from memagent.tasks.haystacks import haystack
+from memagent.tasks.haystacks import Haystack, haystack
 from memagent.tasks.measure import Measure
 from memagent.tasks.ruler.drawing import Draws, Generator, Parts, keys, numbers, uuids
 from memagent.tasks.ruler.hay import Essay, Hay, Lines, noise
@@ -72,7 +72,7 @@ class Needles:
         self._asked = rng.sample(list(self._values), kind.queries)
         rng.shuffle(self._needles)
         self._depths = self._drawn_depths(rng)
-        self._hay: Hay = Essay(text) if text else self._lines(0)
+        self._hay: Hay = self._essay(text) if text else self._lines(0)
         self._redraw = 0
 
     def units(self, budget: int) -> int:
@@ -101,6 +101,10 @@ class Needles:
         other = copy(self)
         other._hay, other._redraw = hay, redraw
         return other
+
+    def _essay(self, text: Haystack) -> Essay:
+        first = self.draws.rng("hay").randrange(len(text.sentences)) if self.draws.anywhere else 0
+        return Essay(text, first)
 
     def _lines(self, number: int, *, words: bool = False) -> Lines:
         if self._kind.hay == "noise":
