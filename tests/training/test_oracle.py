@@ -270,7 +270,8 @@ def labelled(label, near=False, *, count):
     def one(number):
         return Conversation(prompt=(1, number), completion=(1,), logprobs=(0.0,), place=f"{label}{'+' if near else ''}")
 
-    return [Labelled(one(number), label, near) for number in range(count)]
+    asked = question()
+    return [Labelled(one(number), label, asked, near) for number in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -288,12 +289,16 @@ def test_a_batch_is_balanced(there, wanted, picked):
     changes, answers, near, far = there
     kinds = [("change", False, changes), ("answer", False, answers), ("keep", True, near), ("keep", False, far)]
     found = [one for label, is_near, count in kinds for one in labelled(label, is_near, count=count)]
-    batch = balanced(found, *wanted, random.Random(1))
+
+    def drawn(seed):
+        return [one.conversation for one in balanced(found, *wanted, random.Random(seed))]
+
+    batch = drawn(1)
     assert len({(one.place, one.prompt) for one in batch}) == len(batch) == min(wanted[0], sum(there))
     counted = Counter("acts" if one.place in ("change", "answer") else one.place for one in batch)
     assert counted == picked
-    assert batch == balanced(found, *wanted, random.Random(1))
+    assert batch == drawn(1)
     if len(batch) > 5:
-        assert batch != balanced(found, *wanted, random.Random(2))
+        assert batch != drawn(2)
         kinds_in_order = [one.place for one in batch]
         assert kinds_in_order != sorted(kinds_in_order)

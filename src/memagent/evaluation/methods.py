@@ -14,8 +14,9 @@ from memagent.errors import InputError, TurnError, WindowOverflow
 from memagent.evaluation.outcome import OutcomeStatus
 from memagent.models.base import Model
 from memagent.reading import Journal, Reader, Reading, Settings
-from memagent.reading.result import Usage
+from memagent.reading.result import Tally, Usage
 from memagent.reading.run import OnProgress
+from memagent.tasks.facts import needless
 from memagent.tasks.problem import Problem
 
 
@@ -29,6 +30,8 @@ class Attempt:
     usage: Usage = field(default_factory=Usage)
     document_tokens: int = 0
     reading_id: str = ""
+    tally: Tally = field(default_factory=Tally)
+    false_changes: int | None = None
     error: str | None = None
 
 
@@ -56,6 +59,7 @@ def from_reading(reading: Reading) -> Attempt:
         usage=reading.usage,
         document_tokens=reading.coverage.document_tokens,
         reading_id=reading.reading_id,
+        tally=reading.tally,
     )
 
 
@@ -85,9 +89,14 @@ class ReadingMethod:
         except InputError as error:
             return Attempt(status="overflow", error=str(error))
         try:
-            return from_reading(await reader.read(document, problem.question, resume=True))
+            reading = await reader.read(document, problem.question, resume=True)
+            return dataclasses.replace(from_reading(reading), false_changes=self._needless(problem, reading))
         except TurnError as error:
             return self._failed(reader, document, problem, error)
+
+    def _needless(self, problem: Problem, reading: Reading) -> int | None:
+        turns = self._journal.turns(reading.reading_id)
+        return needless(problem, ((one["start"], one["end"]) for one in turns if one["memory"] is not None))
 
     def _reader(self, answer_tokens: int | None) -> Reader:
         if answer_tokens not in self._readers:

@@ -23,7 +23,9 @@ class Outcome:
     length that was asked for and `label` how it was written (`8k`, `50 documents`); `document_tokens` what
     the document has. `score` is the main metric's, `scores` has all by name. `seconds` is wall clock with
     other problems running beside it; token counts are all calls', those in vain included.
-    `reading_id` is the reading in the evaluation's own journal.
+    `reading_id` is the reading in the evaluation's own journal. Of a reading also: how many turns were `changes` of the
+    memory, how many of them showed no part of a fact (`false_changes`, None where facts are not known), how many
+    were `doubted` and held back, and of the `quotes` that were to be added how many were `exact`.
     """
 
     problem: str
@@ -48,6 +50,11 @@ class Outcome:
     completion_tokens: int = 0
     cost_usd: float = 0.0
     reading_id: str = ""
+    changes: int = 0
+    false_changes: int | None = None
+    doubted: int = 0
+    quotes: int = 0
+    exact: int = 0
     error: str | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 

@@ -282,6 +282,11 @@ def score(problem: Problem, attempt: Attempt, *, cell: Cell, index: int, method:
         completion_tokens=usage.completion_tokens,
         cost_usd=usage.cost_usd,
         reading_id=attempt.reading_id,
+        changes=attempt.tally.changed,
+        false_changes=attempt.false_changes,
+        doubted=attempt.tally.doubted,
+        quotes=attempt.tally.quotes,
+        exact=attempt.tally.exact,
         error=attempt.error,
         notes=dict(problem.notes),
     )

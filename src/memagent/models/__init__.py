@@ -28,10 +28,11 @@ __all__ = [
 class ModelOptions:
     """How to open a model: what the command line takes and the journal keeps (never a key).
 
-    `model` is `local` (the embedded default), `local:PATH_OR_HUB_ID`, or an endpoint's model name;
-    `adapter` a LoRA folder for local models; `tokenizer` a name that `pull` knows, a folder or a hub id, for
-    endpoints; `window` the endpoint's context in tokens; `price` USD per million prompt, completion and
-    (optionally) cached tokens; `concurrency` calls at once (endpoints 8, local models 32 unless given);
+    `model` is `local` (the embedded default, with the adapter in the box unless another is named),
+    `local:PATH_OR_HUB_ID`, or an endpoint's model name; `adapter` a LoRA folder for local models; `tokenizer` a name
+    that `pull` knows, a folder or a hub id, for endpoints; `window` the endpoint's context in tokens; `price` USD per
+    million prompt, completion and (optionally) cached tokens; `concurrency` calls at once (endpoints 8, local models
+    32 unless given);
     `precision` of local models: auto or fp32; `rope` stretches a local model's window (`yarn:4`, see
     `models.engines.rope`).
     """
@@ -83,13 +84,14 @@ async def open_model(options: ModelOptions, *, report: Callable[[str], None] | N
 
 def _open_local(options: ModelOptions, source: str, report: Callable[[str], None] | None) -> Model:
     from memagent.models.local import LocalModel
+    from memagent.models.shipped import shipped
 
     for name in ("base_url", "tokenizer", "price", "window"):
         if getattr(options, name) is not None:
             raise OptionError(f"--{name.replace('_', '-')} is for endpoints: name one with --model, or leave it out")
     return LocalModel.open(
         source or "smollm2-135m",
-        adapter=options.adapter,
+        adapter=options.adapter or (None if source else shipped()),
         engine=options.engine,
         precision=options.precision,
         rope=options.rope,

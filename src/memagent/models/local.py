@@ -30,13 +30,13 @@ from memagent.tokens import Tokenizer
 ENGINES = ("auto", "openvino", "torch")
 PRECISIONS = ("auto", "fp32")
 # How the embedded models read best untrained, by measurement (docs/measurements.md).
-EMBEDDED_READS: Mapping[str, str | int] = {
+EMBEDDED_READS: Mapping[str, str | float] = {
     "protocol": "gated",
     "chunk_tokens": 1024,
     "memory_tokens": 64,
     "read_ahead": 8,
 }
-_SUGGESTED = ("protocol", "chunk_tokens", "memory_tokens", "read_ahead")
+_SUGGESTED = ("protocol", "chunk_tokens", "memory_tokens", "read_ahead", "gate", "verbatim", "confirm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class LocalModel:
         window: int,
         identity: Mapping[str, str],
         notes: tuple[str, ...] = (),
-        suggests: Mapping[str, str | int] | None = None,
+        suggests: Mapping[str, str | float] | None = None,
     ) -> None:
         self.name = name
         self.window = window
         self.tokenizer: Tokenizer = tokenizer
         self.special_tokens = tokenizer.special_tokens
-        self.suggests: Mapping[str, str | int] = dict(suggests or {})
+        self.suggests: Mapping[str, str | float] = dict(suggests or {})
         self._tokenizer = tokenizer
         self._engine = engine
         self._identity = dict(identity)
@@ -258,12 +258,12 @@ def _notes(found: Source, adapter: Adapter | None) -> tuple[str, ...]:
     return ()
 
 
-def suggestions(found: Source, adapter: Adapter | None) -> dict[str, str | int]:
+def suggestions(found: Source, adapter: Adapter | None) -> dict[str, str | float]:
     """How these weights read best: as the adapter's card says, or as was measured for the embedded models."""
     if adapter is None:
         return dict(EMBEDDED_READS) if found.title is not None else {}
     card = adapter.card or {}
-    return {name: card[name] for name in _SUGGESTED if isinstance(card.get(name), str | int)}
+    return {name: card[name] for name in _SUGGESTED if isinstance(card.get(name), str | int | float)}
 
 
 def _installed(module: str) -> bool:

@@ -89,7 +89,7 @@ class OpenAIModel:
         self.name = name
         self.tokenizer: Tokenizer = tokenizer or ByteEstimate()
         self.window = window or ASSUMED_WINDOW
-        self.suggests: Mapping[str, str | int] = {}
+        self.suggests: Mapping[str, str | float] = {}
         self.price = price
         self._address = Address.given(base_url, api_key)
         self._window_given = window is not None

@@ -31,7 +31,7 @@ class ScheduledGate:
         self.window: int = model.window
         self.tokenizer: Tokenizer = model.tokenizer
         self.special_tokens: tuple[str, ...] = model.special_tokens
-        self.suggests: Mapping[str, str | int] = model.suggests
+        self.suggests: Mapping[str, str | float] = model.suggests
         self.price: Price | None = model.price
         self._model, self._rate, self._seed, self._prefix = model, rate, seed, prefix
 

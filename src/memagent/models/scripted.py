@@ -70,13 +70,13 @@ class ScriptedModel:
         name: str = "scripted",
         window: int = 8192,
         price: Price | None = None,
-        suggests: Mapping[str, str | int] | None = None,
+        suggests: Mapping[str, str | float] | None = None,
         records: bool = True,
     ) -> None:
         self.name = name
         self.window = window
         self.tokenizer: Tokenizer = WordTokenizer()
-        self.suggests: Mapping[str, str | int] = suggests or {}
+        self.suggests: Mapping[str, str | float] = suggests or {}
         self.price = price
         self.calls = 0
         self.requests: list[Request] = []

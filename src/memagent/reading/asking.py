@@ -129,7 +129,8 @@ class Asker:
                 self._note(self._cancelled(call, request), began)
             raise
         shared = {name: getattr(completion, name) for name in _SHARED}
-        self._note(replace(call, **shared), began)
+        first = completion.logprobs[0] if completion.logprobs else None
+        self._note(replace(call, **shared, logprob=first), began)
         return completion
 
     def _cancelled(self, call: Call, request: Request) -> Call:
@@ -168,4 +169,5 @@ def _replay(call: Call) -> Completion:
         raise TurnRefused(call.text)
     if call.status == "overflow":
         raise WindowOverflow(call.text)
-    return Completion(**{name: getattr(call, name) for name in _SHARED})
+    logprobs = None if call.logprob is None else (call.logprob,)
+    return Completion(**{name: getattr(call, name) for name in _SHARED}, logprobs=logprobs)

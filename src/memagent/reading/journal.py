@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS calls (
     memory TEXT NOT NULL, attempt INTEGER NOT NULL, status TEXT NOT NULL, text TEXT NOT NULL, finish TEXT NOT NULL,
     thinking TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL,
+    logprob REAL,
     PRIMARY KEY (reading, chunk, memory, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS turns (
     reading TEXT NOT NULL REFERENCES readings (id) ON DELETE CASCADE, position INTEGER NOT NULL,
@@ -45,7 +46,8 @@ CREATE TABLE IF NOT EXISTS turns (
     PRIMARY KEY (reading, position)) WITHOUT ROWID;
 """
 
-VERSION = 1  # of the tables
+VERSION = 2  # of the tables
+_STEPS = {1: "ALTER TABLE calls ADD COLUMN logprob REAL"}  # from each older version to the next
 YOUNG = 3600  # seconds for which spooled input is kept in any case
 CallStatus = Literal["done", "refused", "overflow", "cancelled", "forgotten"]
 
@@ -55,7 +57,8 @@ class Call:
     """One finished model call. `chunk` names what it was shown of the document, `memory` is a digest.
 
     `status` is `done`, or why it gave no reply: `refused` and `overflow` have the message as `text`;
-    `cancelled` calls were given up under way, and `forgotten` ones are to be asked again; both only count.
+    `cancelled` calls were given up under way, and `forgotten` ones are to be asked again; both only count. `logprob` is
+    the first token's, where it was asked for.
     """
 
     chunk: str
@@ -70,6 +73,7 @@ class Call:
     completion_tokens: int = 0
     cost_usd: float = 0.0
     seconds: float = 0.0
+    logprob: float | None = None
 
 
 _CALL_FIELDS = tuple(Call.__dataclass_fields__)
@@ -341,6 +345,13 @@ def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute("PRAGMA foreign_keys = ON")
     version = database.execute("PRAGMA user_version").fetchone()[0]
+    while version in _STEPS:
+        with database:  # all of a step or nothing of it
+            database.execute("BEGIN IMMEDIATE")
+            if database.execute("PRAGMA user_version").fetchone()[0] == version:  # no other process was faster
+                database.execute(_STEPS[version])
+                database.execute(f"PRAGMA user_version = {version + 1}")
+        version += 1
     if version != VERSION and database.execute("SELECT 1 FROM sqlite_master").fetchone():
         raise sqlite3.DatabaseError("it was written by another version of memagent")
     database.executescript(f"{_SCHEMA} PRAGMA user_version = {VERSION};")

@@ -17,6 +17,10 @@ Status = Literal["answered", "not_found", "partial", "unread"]
 TurnOutcome = Literal["keep", "add", "write", "done", "malformed", "empty", "failed"]
 
 
+# Why a change was not taken: too little probability, no quote of the chunk, not made again on a second look.
+Doubt = Literal["unsure", "ungrounded", "unconfirmed"]
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """A verbatim quote: characters [start, end) of the extracted text of `source`, page from 1 or None."""
@@ -45,7 +49,9 @@ class Turn:
     `start` and `end` are characters of the document's text. `trimmed` tells that the reply
     reached its limit, or that its memory was over its budget and was cut; `calls` counts the model
     calls behind it; `neutralised` counts the tags of the chunk that were
-    disarmed; `error` says why a failed turn failed.
+    disarmed; `error` says why a failed turn failed. `sure` is the probability of the reply's first token, where the
+    model was asked for it. `quotes` counts the lines of an addition and those of them that the chunk says to the
+    letter. `doubted` says what held a change back.
     """
 
     chunk: str
@@ -59,6 +65,9 @@ class Turn:
     neutralised: int = 0
     error: str | None = None
     supports: tuple[Support, ...] = ()
+    sure: float | None = None
+    quotes: tuple[int, int] = (0, 0)
+    doubted: Doubt | None = None
 
 
 @dataclass(slots=True)
@@ -86,7 +95,9 @@ class Usage:
 
 @dataclass(slots=True)
 class Tally:
-    """How often each rule of reading was applied; `vain` counts calls that reading ahead made for nothing."""
+    """How often each rule of reading was applied; `vain` counts calls that reading ahead made for nothing, `changed`
+    the turns that changed the memory, `doubted` those whose change was held back; of `quotes` that were added `exact`
+    were copied to the letter."""
 
     keep: int = 0
     add: int = 0
@@ -99,6 +110,10 @@ class Tally:
     recut: int = 0
     neutralised: int = 0
     vain: int = 0
+    changed: int = 0
+    doubted: int = 0
+    quotes: int = 0
+    exact: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

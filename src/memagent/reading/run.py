@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,7 @@ from memagent.documents.base import Chunk
 from memagent.errors import OptionError, TurnRefused, WindowOverflow
 from memagent.models.base import Completion, Model, Prompt, Request
 from memagent.reading.asking import Asker
+from memagent.reading.doubts import passage, taken
 from memagent.reading.evidence import choose, grounded, supports
 from memagent.reading.guard import Guard
 from memagent.reading.journal import Journal
@@ -33,6 +35,7 @@ SPLITS = 3  # a chunk still refused is halved at most so often before it counts 
 RECUTS = 32  # a chunk that overflows the window is halved as often as it takes
 SHORTEST = 200  # characters below which a chunk is not cut any further
 PATIENCE = 3  # after so many chunks in a row were refused whole, one refusal is enough until one is read again
+SECOND_LOOK = 0.5  # the share of a chunk that is shown again to confirm what was taken from it
 SUPPORTS = 4096  # candidates for evidence that are held at once, the newest
 
 
@@ -79,6 +82,7 @@ class Run:
         self._wording = plan.wording()
         self._guard = Guard(model.special_tokens)
         self._found: deque[Support] = deque(maxlen=SUPPORTS)
+        self._sure: dict[str, float] = {}  # of lines of the memory, where it is known
         self._turns = self._calls = self._refused_in_a_row = 0
         self._guarded_problem = self._guard.neutralise(problem.strip())[0]
 
@@ -145,11 +149,17 @@ class Run:
         )
 
     def _accept(self, turn: Turn) -> None:
+        if turn.changed and turn.sure is not None:
+            self._sure |= {line: turn.sure for line in turn.memory.split("\n") if line not in self.memory.split("\n")}
         self.memory, self.position = turn.memory, turn.end
         self._found.extend(turn.supports)
         setattr(self.tally, turn.outcome, getattr(self.tally, turn.outcome) + 1)
         self.tally.trimmed += turn.trimmed
         self.tally.neutralised += turn.neutralised
+        self.tally.changed += turn.changed
+        self.tally.doubted += turn.doubted is not None
+        self.tally.quotes += turn.quotes[0]
+        self.tally.exact += turn.quotes[1]
         self._journal.accept(self.reading_id, self._turns, _turn_record(turn))
         self._turns += 1
         self._calls += turn.calls
@@ -192,7 +202,8 @@ class Run:
             except TurnRefused as error:
                 refusal = str(error)
             else:
-                return [self._turn(chunk, memory, completion, tags=tags, calls=attempt + 1)]
+                turn = self._turn(chunk, memory, completion, tags=tags, calls=attempt + 1)
+                return [await self._confirmed(chunk, memory, turn) if self.plan.confirm else turn]
         calls, splits = (ATTEMPTS, SPLITS) if patient else (1, 0)
         return await self._halves(chunk, memory, refusal, calls=calls, splits=splits)
 
@@ -227,11 +238,17 @@ class Run:
 
     def _turn(self, chunk: Chunk, memory: str, completion: Completion, *, tags: int, calls: int) -> Turn:
         update = self._wording.parse_update(self._guard.restore(completion.text))
-        taken = update
+        sure = math.exp(completion.logprobs[0]) if completion.logprobs and self.plan.gate else None
+        held = taken(update, chunk.text, sure=sure, gate=self.plan.gate, verbatim=self.plan.verbatim)
+        settled = held.update
         if update.outcome == "malformed":
             found = grounded(chunk, self._sources, self.problem, memory, update.text)
-            taken = Update("add", found) if found else update
-        after, trimmed = settle(taken, memory, self.plan.memory_tokens, self._model.tokenizer)
+            settled = Update("add", found) if found else update
+        surety = 1.0 if sure is None else sure
+        after, trimmed = settle(
+            settled, memory, self.plan.memory_tokens, self._model.tokenizer, sure=self._sure, surety=surety
+        )
+        cut_off = held.update.outcome in ("add", "write") and completion.finish == "length"
         return Turn(
             chunk=chunk.name,
             start=chunk.start,
@@ -239,11 +256,35 @@ class Run:
             outcome=update.outcome,
             memory=after,
             changed=after != memory,
-            trimmed=trimmed or (update.outcome in ("add", "write") and completion.finish == "length"),
+            trimmed=trimmed or cut_off,
             calls=calls,
             neutralised=tags,
             supports=tuple(supports(chunk, self._sources, memory, after)) if after != memory else (),
+            sure=sure,
+            quotes=(held.quotes.lines, held.quotes.exact),
+            doubted=held.doubt,
         )
+
+    async def _confirmed(self, chunk: Chunk, memory: str, turn: Turn) -> Turn:
+        """The turn if the model changes the memory again when it sees what it took with what stands around it alone.
+
+        A write is not asked again: it speaks of the memory as much as of the chunk.
+        """
+        if not turn.changed or turn.outcome != "add" or not turn.supports:
+            return turn
+        part = passage(chunk.text, [support.evidence.quote for support in turn.supports], SECOND_LOOK)
+        text = self._guard.neutralise(part)[0]
+        prompt = self._wording.update_prompt(self._guarded_problem, self._guard.neutralise(memory)[0], text)
+        request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
+        try:
+            completion = await self._asker.ask(f"{_place(chunk)}?", memory, request)
+        except TurnRefused:
+            return replace(turn, calls=turn.calls + 1)
+        again, calls = self._wording.parse_update(self._guard.restore(completion.text)), turn.calls + 1
+        if again.outcome in ("add", "write"):
+            return replace(turn, calls=calls)
+        held = {"memory": memory, "changed": False, "trimmed": False, "supports": (), "doubted": "unconfirmed"}
+        return replace(turn, calls=calls, **held)
 
     def _request(self, prompt: Prompt, max_tokens: int, *, turn: int) -> Request:
         return Request(
@@ -252,6 +293,7 @@ class Run:
             thinking_tokens=self.plan.thinking_tokens,
             sampling=self.plan.sampling(turn),
             one_token=self._wording.one_token,
+            logprobs=self.plan.gate > 0,
         )
 
 

@@ -22,7 +22,10 @@ class Settings:
 
     `answer_tokens` bounds the answer (default: as many as the memory); `thinking_tokens` come on top of
     each reply for models that reason aloud; `read_ahead` is how many chunks may be tried at once;
-    `exit` lets the model end the reading early; `answer_form` sentence is the published evaluation's.
+    `exit` lets the model end the reading early. Three hold back changes of the gated protocol: `gate` those whose
+    first token has less than this probability (local models), `verbatim` additions that are no quote of the chunk
+    (slips in copying are mended), `confirm` those that the model does not make again when it is shown the passage
+    alone. `answer_form` sentence is the published evaluation's.
     """
 
     protocol: str | None = None
@@ -32,6 +35,9 @@ class Settings:
     thinking_tokens: int = 0
     read_ahead: int | None = None
     exit: bool = False
+    gate: float | None = None
+    verbatim: bool | None = None
+    confirm: bool | None = None
     answer_form: AnswerForm = "boxed"
     temperature: float = 0.0
     top_p: float = 1.0
@@ -51,6 +57,9 @@ class Settings:
             memory_tokens=memory,
             answer_tokens=memory if self.answer_tokens is None else self.answer_tokens,
             read_ahead=self._size("read_ahead", model, 1),
+            gate=float(self._held("gate", model)),
+            verbatim=bool(self._held("verbatim", model)),
+            confirm=bool(self._held("confirm", model)),
             **{name: getattr(self, name) for name in _AS_GIVEN},
         )
         plan.check()
@@ -59,6 +68,12 @@ class Settings:
     def _size(self, name: str, model: Model, otherwise: int) -> int:
         given: int | None = getattr(self, name)
         return int(model.suggests.get(name, otherwise)) if given is None else given
+
+    def _held(self, name: str, model: Model) -> float | str:
+        """What holds changes back: as given; as suggested where the model reads by its own protocol; else nothing."""
+        given: float | None = getattr(self, name)
+        own = self.protocol in (None, model.suggests.get("protocol"))
+        return given if given is not None else model.suggests.get(name, 0) if own else 0
 
 
 _AS_GIVEN = ("thinking_tokens", "exit", "answer_form", "temperature", "top_p", "seed")
@@ -75,6 +90,9 @@ class Plan:
     thinking_tokens: int
     read_ahead: int
     exit: bool
+    gate: float
+    verbatim: bool
+    confirm: bool
     answer_form: AnswerForm
     temperature: float
     top_p: float
@@ -92,7 +110,10 @@ class Plan:
             raise OptionError(f"--thinking-tokens must be 0 or more, not {self.thinking_tokens}")
         if not 0 <= self.temperature <= 2 or not 0 < self.top_p <= 1:
             raise OptionError("--temperature must be from 0 to 2 and --top-p above 0 and at most 1")
-        self.wording()
+        if not 0 <= self.gate < 1:
+            raise OptionError(f"--gate is a probability from 0 to below 1, not {self.gate}")
+        if (self.gate or self.verbatim or self.confirm) and not self.wording().can_keep:
+            raise OptionError("--gate, --verbatim and --confirm are for --protocol gated")
 
     def wording(self) -> ReadingProtocol:
         """The protocol object."""

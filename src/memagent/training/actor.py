@@ -29,7 +29,7 @@ class Actor:
         window: int,
         end_ids: Sequence[int],
         rows: int,
-        suggests: Mapping[str, str | int] | None = None,
+        suggests: Mapping[str, str | float] | None = None,
     ) -> None:
         """`module` is a causal model of transformers, the actor's own; at most `rows` prompts decode together."""
         self._module = module.eval()

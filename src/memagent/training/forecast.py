@@ -50,7 +50,7 @@ class _Asked:
     """As much of a model as defaults of a reading depend on."""
 
     window: int
-    suggests: Mapping[str, str | int]
+    suggests: Mapping[str, str | float]
 
 
 def architecture_of(recipe: Recipe) -> Architecture:

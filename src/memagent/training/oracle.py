@@ -23,11 +23,11 @@ from memagent.reading.guard import Guard
 from memagent.reading.protocols import NO_MEMORY, protocol_named
 from memagent.reading.words import sentences, substance
 from memagent.scoring import metric_named
+from memagent.tasks.facts import cuts, facts_of
 from memagent.tasks.problem import Problem
 from memagent.tokens import Tokenizer
 from memagent.training.crossing import Label, Labelled
 from memagent.training.experience import Conversation
-from memagent.training.facts import cuts, facts_of
 from memagent.training.sampling import Asked, Made, Sampler, group
 
 # Words that a sentence which looks like a fact has in common with one, and their least share. Of the question's own
@@ -57,7 +57,7 @@ class OracleModel:
         *,
         end_id: int,
         window: int,
-        suggests: Mapping[str, str | int] | None = None,
+        suggests: Mapping[str, str | float] | None = None,
         astray: float = 0.0,
     ) -> None:
         """`end_id` ends a turn (see `end_of_turn`); `window` and `suggests` are the policy's.
@@ -73,7 +73,7 @@ class OracleModel:
         self.window = window
         self.tokenizer: Tokenizer = tokenizer
         self.special_tokens = tokenizer.special_tokens
-        self.suggests: Mapping[str, str | int] = dict(suggests or {})
+        self.suggests: Mapping[str, str | float] = dict(suggests or {})
         self._text, self._facts, self._answer = problem.context, facts_of(problem), answer
         self._end_id = end_id
         self._guard = Guard(tokenizer.special_tokens)
@@ -183,7 +183,7 @@ class Oracle:
     settings: Settings
     window: int
     end_id: int
-    suggests: Mapping[str, str | int] = field(default_factory=dict)
+    suggests: Mapping[str, str | float] = field(default_factory=dict)
     metric: str = ""
     astray: float = 0.0
 

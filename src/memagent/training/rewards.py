@@ -13,9 +13,9 @@ from memagent.errors import OptionError
 from memagent.reading import Reading
 from memagent.reading.result import Turn
 from memagent.scoring import metric_named
+from memagent.tasks.facts import Fact, facts_of, needless, within
 from memagent.tasks.problem import Problem
 from memagent.tokens import Tokenizer
-from memagent.training.facts import Fact, facts_of, within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,5 +99,4 @@ def _decisions(facts: Sequence[Fact], turns: Sequence[Turn]) -> Iterator[bool]:
 
 def false_changes(problem: Problem, turns: Sequence[Turn]) -> int:
     """How many chunks without any part of a fact changed the memory; 0 where no facts are known."""
-    facts = facts_of(problem)
-    return sum(turn.changed and within(facts, turn.start, turn.end)[0] == "nothing" for turn in turns) if facts else 0
+    return needless(problem, ((turn.start, turn.end) for turn in turns if turn.changed)) or 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def sections(table: Table, ran: Mapping[str, Mapping[str, Any]]) -> list[Section
         found.append(Section("Scores by task", tuple(_grid(table, task, task) for task in table.tasks)))
     if len(table.methods) > 1:
         found.append(_comparisons(table))
-    found += [_failures(table), _costs(table), _metrics(table), _settings(ran)]
+    found += [_failures(table), *_changes(table), _costs(table), _metrics(table), _settings(ran)]
     return found
 
 
@@ -155,6 +155,39 @@ def _errors(table: Table) -> Iterator[str]:
         yield f"{method}, {status} ({counts[method, status]}): {error}"
 
 
+def _changes(table: Table) -> Iterator[Section]:
+    """How memories changed; nothing where none did, as with baselines alone."""
+    cells = {(method, length.label): table.at(method, length) for method in table.methods for length in table.lengths}
+    rows = tuple((*cell, *_changed(found)) for cell, found in cells.items() if any(one.changes for one in found))
+    if rows:
+        head = (
+            "method",
+            "length",
+            "changes a reading",
+            "false changes",
+            "a million tokens",
+            "copied exactly",
+            "held back",
+        )
+        told = (
+            "A change is false if its chunk held no part of a fact that the answer rests on (tasks whose facts are "
+            "known). Copied exactly: the share of lines to be added that the chunk says to the letter. Held back: "
+            "changes that the gate, quotes or a second look kept out."
+        )
+        yield Section("How memories changed", (Grid(head, rows), told))
+
+
+def _changed(found: Sequence[Outcome]) -> Iterator[str]:
+    known = [one for one in found if one.false_changes is not None]
+    false, tokens = sum(one.false_changes or 0 for one in known), sum(one.document_tokens for one in known)
+    quotes, exact = sum(one.quotes for one in found), sum(one.exact for one in found)
+    yield f"{sum(one.changes for one in found) / len(found):.2f}"
+    yield str(false) if known else ""
+    yield _number(1e6 * false / tokens) if tokens else ""
+    yield f"{100 * exact / quotes:.1f}% of {quotes}" if quotes else ""
+    yield str(sum(one.doubted for one in found))
+
+
 def _costs(table: Table) -> Section:
     rows = tuple(
         (method, length.label, *_cost(table, method, length))
@@ -224,7 +257,8 @@ def _main_metrics(outcomes: Iterable[Outcome]) -> dict[str, str]:
 # What of a method's settings is shown, in this order.
 _SHOWN = (
     "model", "weights", "adapter", "rope", "tokenizer", "protocol", "chunk_tokens", "memory_tokens", "read_ahead",
-    "answer_tokens", "thinking_tokens", "exit", "answer_form", "temperature", "top_p", "seed",
+    "answer_tokens", "thinking_tokens", "exit", "gate", "verbatim", "confirm", "answer_form", "temperature",
+    "top_p", "seed",
 )  # fmt: skip
 
 

@@ -65,6 +65,10 @@ class Table:
         """The outcomes of a method at one length of one task."""
         return self.cells.get((method, length.label, task), [])
 
+    def at(self, method: str, length: Length) -> list[Outcome]:
+        """The outcomes of a method at one length, of all tasks."""
+        return [outcome for task in self.tasks for outcome in self.cell(method, length, task)]
+
     def tasks_at(self, method: str, length: Length) -> list[str]:
         """The tasks that a method has results of at a length."""
         return [task for task in self.tasks if self.cell(method, length, task)]
@@ -92,8 +96,7 @@ class Table:
 
     def median(self, method: str, length: Length, value: Callable[[Outcome], float]) -> float | None:
         """The median over all tasks; problems without an answer are left out, as they took no work."""
-        outcomes = [outcome for task in self.tasks for outcome in self.cell(method, length, task)]
-        values = [value(outcome) for outcome in outcomes if outcome.status not in NO_ANSWER]
+        values = [value(outcome) for outcome in self.at(method, length) if outcome.status not in NO_ANSWER]
         return statistics.median(values) if values else None
 
     def fit(self, value: Callable[[Length], float | None]) -> Fit | None:

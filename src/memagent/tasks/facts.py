@@ -49,3 +49,12 @@ def within(facts: Sequence[Fact], start: int, end: int) -> tuple[Holds, tuple[Fa
 def cuts(facts: Sequence[Fact], start: int, end: int) -> bool:
     """Whether one of the ends stands inside a fact, so that only a part of that fact is to be seen."""
     return any(fact.start < edge < fact.end for fact in facts for edge in (start, end))
+
+
+def needless(problem: Problem, changes: Iterable[tuple[int, int]]) -> int | None:
+    """How many of the chunks that changed a memory, as characters from start to end, hold no part of a fact.
+
+    None where no facts are known.
+    """
+    facts = facts_of(problem)
+    return sum(within(facts, *span)[0] == "nothing" for span in changes) if facts else None

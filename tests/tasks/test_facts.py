@@ -4,8 +4,8 @@ import pytest
 
 from memagent.models.scripted import WordTokenizer
 from memagent.tasks import ruler
+from memagent.tasks.facts import Fact, cuts, facts_of, within
 from memagent.tasks.problem import Problem
-from memagent.training.facts import Fact, cuts, facts_of, within
 
 TEXT = "Nothing. Ada is here. Nothing. Ben is there. Ada is here. Nothing."
 

@@ -1,0 +1,58 @@
+"""An addition as a quote: the section's own words in place of a reply's, so that a slip in copying is mended.
+
+What the section does not say in nearly the same words is no quote and is left out. It does not know models, memories
+or protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from memagent.reading.words import sentences
+
+ALIKE = 0.8  # the least share of characters that a line and its quote have in common
+MOST = 3  # sentences of a quote
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    """`text`, a line a quote; the `lines` of the reply, and how many `exact` ones the section says to the letter."""
+
+    text: str = ""
+    lines: int = 0
+    exact: int = 0
+
+
+def quoted(section: str, reply: str) -> Quotes:
+    """The quotes of `section` that the lines of `reply` mean; `text` is empty where there is none."""
+    lines = [line.strip() for line in reply.split("\n") if line.strip()]
+    flat = _flat(section)
+    found = [line if _flat(line) in flat else _nearest(section, line) for line in lines]
+    exact = sum(_flat(line) in flat for line in lines)
+    return Quotes("\n".join(dict.fromkeys(quote for quote in found if quote)), len(lines), exact)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _nearest(section: str, line: str) -> str:
+    """The stretch of one to three sentences most like `line`, on one line; "" where none is like it."""
+    matcher = SequenceMatcher(autojunk=False)
+    matcher.set_seq2(_flat(line))
+    best, best_ratio = "", ALIKE
+    for stretch in _stretches(section):
+        matcher.set_seq1(stretch)
+        # The first two are upper bounds, and cheap.
+        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= best_ratio and matcher.ratio() >= best_ratio:
+            best, best_ratio = stretch, matcher.ratio()
+    return best
+
+
+def _stretches(section: str) -> Iterator[str]:
+    spans = sentences(section)
+    for first, (start, _) in enumerate(spans):
+        for _, end in spans[first : first + MOST]:
+            yield _flat(section[start:end])

@@ -1,0 +1,194 @@
+"""What is held back: changes that are not sure, not said by the chunk, or not made again."""
+
+import math
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from memagent import Reader, open_document
+from memagent.errors import OptionError, StoppedError
+from memagent.models import ScriptedModel
+from memagent.models.scripted import tagged
+from memagent.reading import Journal, Settings
+from memagent.reading.doubts import passage, taken
+from memagent.reading.memory import settle
+from memagent.reading.protocols import Update
+from memagent.reading.quotes import quoted
+
+SECTION = (
+    "The mill stands by the river. One of the special magic numbers for cold-lamp is: 5930217. Nobody has seen\n"
+    "its owner for years. One of the special magic numbers for warm-lamp is: 5930211. He left on a Friday."
+)
+NUMBER = "One of the special magic numbers for cold-lamp is: 5930217."
+words = ScriptedModel(lambda request: "").tokenizer
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "exact"),
+    [
+        (NUMBER, NUMBER, 1),
+        (NUMBER.replace("5930217", "5930271"), NUMBER, 0),  # a slip in copying
+        ("Nobody has seen its owner for years.", "Nobody has seen its owner for years.", 1),  # wrapped there
+        ("Nobody has ever seen its owner for years.", "Nobody has seen its owner for years.", 0),
+        ("The moon is made of cheese.", "", 0),
+        (f"{NUMBER}\n\nThe moon is made of cheese.", NUMBER, 1),
+        (f"{NUMBER}\n{NUMBER}", NUMBER, 2),
+        ("", "", 0),
+    ],
+)
+def test_quotes_are_the_sections_own_words(reply, text, exact):
+    found = quoted(SECTION, reply)
+    assert (found.text, found.exact) == (text, exact)
+    assert found.lines == len([line for line in reply.split("\n") if line])
+
+
+@pytest.mark.parametrize("outcome", ["keep", "done", "empty", "malformed"])
+def test_what_changes_nothing_is_taken_as_it_is(outcome):
+    update = Update(outcome, "text")
+    assert taken(update, SECTION, sure=0.1, gate=0.9, verbatim=True).update == update
+
+
+def test_a_change_below_the_gate_keeps():
+    held = taken(Update("write", "x"), SECTION, sure=0.8, gate=0.9, verbatim=False)
+    assert (held.update.outcome, held.doubt) == ("keep", "unsure")
+    assert taken(Update("write", "x"), SECTION, sure=0.9, gate=0.9, verbatim=False).doubt is None
+    assert taken(Update("write", "x"), SECTION, sure=None, gate=0.9, verbatim=False).doubt is None
+
+
+def test_an_addition_that_is_no_quote_keeps_only_where_quotes_are_asked_for():
+    update = Update("add", "The moon is made of cheese.")
+    assert taken(update, SECTION, sure=None, gate=0.0, verbatim=True).doubt == "ungrounded"
+    assert taken(update, SECTION, sure=None, gate=0.0, verbatim=False).update == update
+
+
+def test_a_passage_is_the_quotes_and_what_stands_around_them():
+    part = passage(SECTION, [NUMBER], 0.5)
+    assert NUMBER in part and len(SECTION) * 0.4 < len(part) < len(SECTION) * 0.65
+    assert f" {part} " in f" {SECTION} "
+    assert passage(SECTION, ["not there"], 0.5) == SECTION
+    assert passage(SECTION, [NUMBER], 0.0) == NUMBER
+    assert passage(SECTION, ["The mill", "a Friday."], 0.1) == SECTION
+
+
+def test_a_full_memory_lets_the_least_sure_lines_go():
+    old, sure = "one two three\nfour five six\nseven eight nine", {"one two three": 0.9, "four five six": 0.6}
+    budget = words.count(old)
+    new = Update("add", "ten eleven twelve")
+    assert settle(new, old, budget, words, sure=sure, surety=0.8) == (
+        "one two three\nseven eight nine\nten eleven twelve", True,
+    )  # fmt: skip
+    assert settle(new, old, budget, words, sure=sure, surety=0.95)[0].startswith("one two three")
+    unsure, trimmed = settle(new, old, budget, words, sure=sure, surety=0.5)
+    assert unsure.startswith(old) and trimmed
+    assert settle(new, old, budget * 2, words, sure=sure, surety=0.5) == (f"{old}\nten eleven twelve", False)
+
+
+def test_a_line_is_not_added_twice():
+    assert settle(Update("add", "a b"), "x\na b", 99, words) == ("x\na b", False)
+    assert settle(Update("add", "a b\nc"), "x\na b", 99, words) == ("x\na b\nc", False)
+
+
+SKY, SEA = "The sky was red.", "The sea was grey."
+TEXT = f"{SKY} Then it was night, and there was nothing to be seen.\n\n{SEA} It was not the best of days for sailing."
+HELD = Settings(protocol="gated", chunk_tokens=16, memory_tokens=40)
+
+
+class Sure(ScriptedModel):
+    """Adds what it sees of the sky, of which it is not sure, and of the sea; it takes a second look at the sky well."""
+
+    def __init__(self, stops=False):
+        super().__init__(self.reply)
+        self.shown, self.told, self.stops = [], [], stops
+
+    def reply(self, request):
+        section = tagged(request.prompt.text, "section")
+        self.shown.append(section)
+        self.told.append(request.logprobs)
+        if section is None:
+            if self.stops:
+                raise StoppedError("enough")
+            return "\\boxed{grey}"
+        seen = [line for line in (SKY, SEA) if line in section]
+        looked_before = any(SKY in (shown or "") for shown in self.shown[:-1])
+        return f"Add: {seen[0]}" if seen and not (seen[0] == SKY and looked_before) else "Keep"
+
+    async def generate(self, request):
+        completion = await super().generate(request)
+        sure = 0.6 if SKY in completion.text else 0.95
+        return replace(completion, logprobs=(math.log(sure),) if request.logprobs else None)
+
+
+def read(settings, journal=None, **given):
+    model = Sure(**given)
+    return model, Reader(model, settings, journal=journal).read_sync(document(), "How was the sea?", resume=True)
+
+
+def document():
+    return open_document(text=TEXT)
+
+
+def test_the_gate_holds_back_what_the_model_is_not_sure_of():
+    model, free = read(HELD)
+    assert free.memory == f"{SKY}\n{SEA}" and not any(model.told)
+    assert (free.tally.changed, free.tally.doubted, free.tally.quotes, free.tally.exact) == (2, 0, 2, 2)
+    model, held = read(replace(HELD, gate=0.9))
+    assert held.memory == SEA and (held.tally.changed, held.tally.doubted) == (1, 1)
+    assert all(model.told)
+
+
+def test_a_resumed_reading_holds_back_the_same(tmp_path):
+    journal, settings = Journal(tmp_path), replace(HELD, gate=0.9)
+    with pytest.raises(StoppedError):
+        read(settings, journal, stops=True)
+    model, held = read(settings, journal)
+    assert held.memory == SEA and held.tally.doubted == 1 and model.shown == [None]
+
+
+def test_a_second_look_takes_back_what_the_model_does_not_say_again():
+    model, held = read(replace(HELD, confirm=True))
+    assert held.memory == SEA and held.tally.doubted == 1
+    assert held.usage.model_calls == len(model.shown) == held.coverage.chunks + 3
+    first, again = (shown for shown in model.shown if SKY in (shown or ""))
+    assert len(again) < len(first)
+
+
+@pytest.mark.parametrize("held", [{"gate": 0.5}, {"verbatim": True}, {"confirm": True}])
+def test_paper_holds_nothing_back(held):
+    with pytest.raises(OptionError, match="for --protocol gated"):
+        Settings(protocol="paper", **held).resolve(ScriptedModel(lambda request: ""))
+
+
+@pytest.mark.parametrize("gate", [-0.1, 1.0, 7])
+def test_a_gate_is_a_probability(gate):
+    with pytest.raises(OptionError, match="--gate is a probability"):
+        Settings(protocol="gated", gate=gate).resolve(ScriptedModel(lambda request: ""))
+
+
+def test_suggestions_hold_for_the_suggested_protocol_and_can_be_unset():
+    model = ScriptedModel(lambda request: "", suggests={"protocol": "gated", "gate": 0.9, "verbatim": True})
+    plan = Settings().resolve(model)
+    assert (plan.gate, plan.verbatim, plan.confirm) == (0.9, True, False)
+    plan = Settings(gate=0.0, verbatim=False).resolve(model)
+    assert (plan.gate, plan.verbatim) == (0.0, False)
+    assert Settings(protocol="paper").resolve(model).gate == 0
+
+
+def test_a_journal_of_the_version_before_goes_on(tmp_path):
+    Journal(tmp_path).close()
+    with sqlite3.connect(tmp_path / "journal.db") as database:
+        database.execute("ALTER TABLE calls DROP COLUMN logprob")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    _, held = read(HELD, Journal(tmp_path))
+    assert held.memory == f"{SKY}\n{SEA}"
+
+
+@pytest.mark.parametrize("options", [("--gate", "2"), ("--gate", "0.5", "--protocol", "paper"), ("--gate", "much")])
+def test_the_command_line_refuses_what_is_no_gate(tmp_path, options):
+    (tmp_path / "a.txt").write_text("Some text.")
+    command = [sys.executable, "-m", "memagent", "ask", str(tmp_path / "a.txt"), "-q", "Why?", "--confirm", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "--gate" in done.stderr
