@@ -58,15 +58,13 @@ class OracleModel:
         end_id: int,
         window: int,
         suggests: Mapping[str, str | float] | None = None,
+        reply: Literal["add", "write"] = "add",
         astray: float = 0.0,
     ) -> None:
         """`end_id` ends a turn (see `end_of_turn`); `window` and `suggests` are the policy's.
 
-        With probability `astray` a chunk that shows no fact has a sentence of it added, as a policy may err; the places
-        of such calls are in `strayed`.
-
-        Raises:
-            OptionError: the policy's template opens its thinking, which no oracle knows.
+        In the gated protocol the oracle's `reply` adds, or writes the whole memory. With probability `astray` a chunk
+        that shows no fact has a sentence of it added, as a policy may err; the places of such calls are in `strayed`.
         """
         if tokenizer.opens_thinking:
             raise OptionError(f"{tokenizer.name} begins each turn by thinking aloud, which a warm start cannot show")
@@ -81,6 +79,7 @@ class OracleModel:
         self._read = 0  # characters of the text that were shown
         self.sections: list[int] = []  # of each call, the ids of the segment that every problem would share
         self.strayed: set[int] = set()
+        self._style = reply
         self._astray, self._random = astray, random.Random(f"{problem.id}/{problem.question}/astray")
 
     @property
@@ -128,9 +127,12 @@ class OracleModel:
         known = self._guard.restore(memory or "")
         section = self._guard.restore(section)
         new = "\n".join(self._new(section, known)) or self._error(section, known)
-        if request.one_token is not None:
-            return f"Add: {new}" if new else request.one_token
-        return f"{known}\n{new}" if new and known != NO_MEMORY else new or known
+        memory = f"{known}\n{new}" if new and known != NO_MEMORY else new or known
+        if request.one_token is None:
+            return memory
+        if not new:
+            return request.one_token
+        return f"Add: {new}" if self._style == "add" else f"Write: {memory}"
 
     def _new(self, section: str, memory: str) -> Iterator[str]:
         """What the section shows of the facts that are not in the memory, in order."""
@@ -176,7 +178,8 @@ def end_of_turn(tokenizer: HubTokenizer, end_ids: Sequence[int]) -> int:
 class Oracle:
     """Makes trajectories for a policy: its tokenizer, window and suggestions, how it reads, what ends its turns.
 
-    `metric` is the score that an answer must reach in full (empty: the problem's own). `astray` is `OracleModel`'s.
+    `metric` is the score that an answer must reach in full (empty: the problem's own); `reply` and `astray` are
+    `OracleModel`'s.
     """
 
     tokenizer: HubTokenizer
@@ -185,6 +188,7 @@ class Oracle:
     end_id: int
     suggests: Mapping[str, str | float] = field(default_factory=dict)
     metric: str = ""
+    reply: Literal["add", "write"] = "add"
     astray: float = 0.0
 
     @property
@@ -249,7 +253,8 @@ class Oracle:
 
     def _model(self, problem: Problem) -> OracleModel:
         answer, given = self._answer(problem), {"end_id": self.end_id, "window": self.window}
-        return OracleModel(self.tokenizer, problem, answer, suggests=self.suggests, astray=self.astray, **given)
+        style = {"reply": self.reply, "astray": self.astray}
+        return OracleModel(self.tokenizer, problem, answer, suggests=self.suggests, **style, **given)
 
     def _read(self, model: OracleModel, problem: Problem) -> Made:
         (made,) = asyncio.run(Sampler(model=model, settings=self.settings).read([Asked(problem=problem)]))

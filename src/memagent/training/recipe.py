@@ -96,13 +96,14 @@ class WarmStart:
 
     Each section is shown to `crossed` other problems besides, which it does not help; such turns share its
     computation. At the share `astray` of chunks that hold nothing the oracle errs and adds a sentence: not to be
-    imitated, but what it does with such a memory is.
+    imitated, but what it does with such a memory is. `reply` says how it changes the gated protocol's memory.
     """
 
     conversations: int = 64
     changes: float = 0.5
     crossed: int = 0
     astray: float = 0.0
+    reply: Literal["add", "write"] = "add"
 
     def check(self) -> None:
         """Raise OptionError where a value makes no sense."""

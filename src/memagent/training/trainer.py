@@ -216,6 +216,7 @@ class _Run:
             end_id=end_of_turn(parts.source.tokenizer, parts.end_ids),
             suggests=parts.actor.model.suggests,
             metric=recipe.reward.metric,
+            reply=recipe.warm_start.reply,
             astray=recipe.warm_start.astray,
         )
         return imitate(

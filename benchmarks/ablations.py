@@ -1,0 +1,140 @@
+"""What each part is worth: short training runs that differ in one thing, evaluated on the same problems.
+
+    python benchmarks/ablations.py                     # all; goes on where it stopped
+    python benchmarks/ablations.py --only overwrite
+
+Each variant is recipes/ablation.toml with a change (12 supervised steps of 16 turns and their crossed ones), those with
+`rl` with recipes/ablation-rl.toml behind it; what is evaluated is `memagent eval`'s. They rank choices; none of them is
+a reader to use. The runs lie in runs/ablations, one folder each, and the table in its report.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memagent.evaluation.outcome import Outcome
+from memagent.evaluation.statistics import interval
+
+FOLDER = Path("runs/ablations")
+TASKS = ("niah_multikey_1", "vt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """`warm` and `rl` are changes to the two recipes (`rl` None: no second run); `method` is what is evaluated."""
+
+    warm: Mapping[str, object]
+    rl: Mapping[str, object] | None = None
+    method: str = "reading"
+
+
+def sized(chunk: int, memory: int) -> dict[str, object]:
+    """Sizes of chunk and memory, in tokens."""
+    return {"reading.chunk_tokens": chunk, "reading.memory_tokens": memory}
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "reference (chunk 512, memory 128)": Variant(warm={}),
+    "without memory (the first window alone)": Variant(warm={}, method="truncated"),
+    "without gate (the paper's protocol)": Variant(warm={"reading.protocol": "paper", "warm_start.crossed": 0}),
+    "overwrite instead of append": Variant(warm={"warm_start.reply": "write"}),
+    "without crossed sections": Variant(warm={"warm_start.crossed": 0}),
+    "with RL, groups of 4": Variant(warm={}, rl={"rollouts.group": 4}),
+    "with RL, groups of 8": Variant(warm={}, rl={}),
+    "with RL, groups of 16": Variant(warm={}, rl={"rollouts.group": 16}),
+    **{
+        f"chunk {chunk}, memory {memory}": Variant(warm=sized(chunk, memory))
+        for chunk in (256, 512, 1024)
+        for memory in (64, 128, 256)
+        if (chunk, memory) != (512, 128)
+    },
+}
+
+
+def folder_of(kind: str, changes: Mapping[str, object]) -> Path:
+    """Runs that are the same share a folder."""
+    told = "-".join(f"{name.partition('.')[2]}={value}" for name, value in changes.items())
+    return FOLDER / f"{kind}-{told or 'reference'}"
+
+
+def memagent(*arguments: object) -> None:
+    """A command of ours, shown; ends this program with its status where that is not 0."""
+    shown = [str(argument) for argument in arguments]
+    print("memagent", *shown, flush=True)
+    done = subprocess.run([sys.executable, "-m", "memagent", *shown], check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+def trained(kind: str, recipe: str, changes: Mapping[str, object], more: Sequence[str] = ()) -> Path:
+    """The adapter of a run, made where it is missing."""
+    folder = folder_of(kind, changes)
+    if not (folder / "adapter").is_dir():
+        given = [*more, *(f"{name}={json.dumps(value)}" for name, value in changes.items())]
+        resume = ["--resume"] if (folder / "recipe.toml").exists() else []
+        sets = [word for one in given for word in ("--set", one)]
+        memagent("train", recipe, "-o", folder, *sets, *resume)
+    return folder / "adapter"
+
+
+def evaluated(variant: Variant, samples: int, length: str) -> list[Outcome]:
+    """The outcomes of a variant, made where they are missing."""
+    adapter = trained("warm", "recipes/ablation.toml", variant.warm)
+    if variant.rl is not None:
+        adapter = trained("rl", "recipes/ablation-rl.toml", variant.rl, [f"base.adapter={adapter}"])
+    results = adapter.parent / f"{variant.method}-{length}"
+    if not (results / "report.md").exists():
+        resume = ["--resume"] if (results / "recipe.toml").exists() else []
+        methods = ["--protocols", "reading", "--baseline", variant.method] if variant.method != "reading" else []
+        memagent("eval", "ruler", "--tasks", ",".join(TASKS), "--lengths", length, "--limit", samples,
+                 "--adapter", adapter, *methods, *resume, "-o", results)  # fmt: skip
+    lines = (results / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [Outcome.from_json(json.loads(line)) for line in lines]
+    return [one for one in found if one.method == variant.method]
+
+
+def row(name: str, found: Sequence[Outcome]) -> str:
+    """A line of the table."""
+    scores = interval(*([one.score for one in found if one.task == task] for task in TASKS))
+    tokens = sum(one.document_tokens for one in found)
+    false = 1e6 * sum(one.false_changes or 0 for one in found) / max(1, tokens)
+    quotes, exact = sum(one.quotes for one in found), sum(one.exact for one in found)
+    copied = f"{100 * exact / quotes:.0f}%" if quotes else "–"
+    each = " · ".join(f"{100 * sum(one.score for one in found if one.task == task) / (scores.count / len(TASKS)):.0f}"
+                      for task in TASKS)  # fmt: skip
+    shown = f"{100 * scores.mean:.1f} [{100 * scores.low:.0f}, {100 * scores.high:.0f}]"
+    return f"| {name} | {shown} | {each} | {false:,.0f} | {copied} |"
+
+
+def table(variants: Mapping[str, Variant], samples: int, length: str) -> Iterator[str]:
+    """The report, a line at a time, each variant when it is done."""
+    yield f"Scores in percent at {length}, {samples} problems of each of {' and '.join(TASKS)}."
+    yield ""
+    yield f"| variant | mean [95%] | {' · '.join(TASKS)} | false changes a million tokens | copied exactly |"
+    yield "|---|---|---|---|---|"
+    for name, variant in variants.items():
+        yield row(name, evaluated(variant, samples, length))
+
+
+def main() -> None:
+    """Run what is missing, and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--samples", type=int, default=24)
+    parser.add_argument("--length", default="4k")
+    parser.add_argument("--only", default="", help="variants whose names contain this")
+    given = parser.parse_args()
+    lines = []
+    for line in table({n: v for n, v in VARIANTS.items() if given.only in n}, given.samples, given.length):
+        lines.append(line)
+        print(line, flush=True)
+    (FOLDER / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
