@@ -1,0 +1,228 @@
+"""The reader's results: what docs/results.md shows, measured by `memagent eval`, one method, task and length at a time.
+
+    python benchmarks/results.py run       # measures what is missing; hours on a CPU, goes on where it stopped
+    python benchmarks/results.py report    # docs/results.md and its picture from what is there
+
+Every problem's score is a line of benchmarks/results.csv, without any text of the data, under the hash of the weights
+that it was measured with: a new adapter is measured anew. The questions come from `data/hotpotqa.jsonl.gz`, its split
+dev, which nothing was trained on; RULER's tasks are generated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memagent.evaluation.outcome import Outcome
+from memagent.evaluation.reporting.figures import draw_curve
+from memagent.evaluation.reporting.markdown import markdown
+from memagent.evaluation.reporting.sections import sections
+from memagent.evaluation.reporting.table import Table
+from memagent.models.adapters import read_adapter
+from memagent.models.shipped import FOLDER as SHIPPED
+
+KEPT = Path(__file__).parent / "results.csv"
+RUNS = Path("runs/results")
+PAGE, PICTURE = Path("docs/results.md"), Path("docs/results.png")
+WARM = Path("runs/reader-warm/adapter")
+BASE = ("--model", "local:smollm2-135m")
+QUESTIONS = ("--source", "data/hotpotqa.jsonl.gz", "--paragraphs", "data/wikipedia_paragraphs.jsonl.gz")
+NEEDLES = (
+    "niah_single_1", "niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multikey_2", "niah_multikey_3",
+    "niah_multivalue", "niah_multiquery",
+)  # fmt: skip
+ALL = (*NEEDLES, "vt", "cwe", "fwe", "ruler-hqa")
+FEW = ("niah_multikey_1", "niah_multivalue", "vt", "ruler-hqa")
+FIELDS = (
+    "model", "method", "task", "length", "label", "index", "status", "score", "metric", "document_tokens", "seconds",
+    "model_calls", "changes", "false_changes", "doubted", "quotes", "exact",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A line of the table: options of `memagent eval`, and the share of the problems that it is tried on."""
+
+    name: str
+    options: tuple[str, ...]
+    adapter: Path | None = None
+    share: float = 1.0
+
+    @property
+    def model(self) -> str:
+        """What its scores are kept under: the adapter's hash, or the base's name."""
+        return "base" if self.adapter is None else read_adapter(self.adapter).sha256[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Tasks at one length, so many problems each, and up to which method of the list."""
+
+    length: str
+    tasks: tuple[str, ...]
+    samples: int
+    methods: int | None = None
+
+
+METHODS = (
+    Method("reader", (), SHIPPED),
+    Method("warm start only", ("--adapter", str(WARM)), WARM),
+    Method("untrained", BASE),
+    Method("full", BASE),
+    Method("full+yarn", BASE),
+    Method("truncated", BASE),
+    Method("no-context", BASE),
+    Method("bm25", BASE),
+    Method("paper", BASE, share=0.2),
+)
+GRID = (
+    Stretch("8k", ALL, 50),
+    Stretch("64k", ALL, 10),
+    Stretch("512k", FEW, 4, methods=1),
+    Stretch("3584k", ("niah_multikey_1", "ruler-hqa"), 1, methods=1),  # 3.5M
+)
+
+
+def kept() -> list[dict[str, str]]:
+    """All lines that were measured."""
+    if not KEPT.exists():
+        return []
+    with KEPT.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def missing() -> Iterator[tuple[Stretch, Method, str, int]]:
+    """What is still to be measured: a stretch, a method, a task and how many problems of it."""
+    known = {(one["model"], one["method"], one["task"], one["label"], int(one["index"])) for one in kept()}
+    for stretch in GRID:
+        for method in METHODS[: stretch.methods]:
+            if method.adapter is not None and not method.adapter.is_dir():
+                continue
+            samples = max(1, round(stretch.samples * method.share))
+            for task in stretch.tasks:
+                wanted = {(method.model, method.name, task, stretch.length, index) for index in range(samples)}
+                if not wanted <= known:
+                    yield stretch, method, task, samples
+
+
+def measure(stretch: Stretch, method: Method, task: str, samples: int) -> None:
+    """Run one cell and keep its lines."""
+    folder = RUNS / method.model / f"{method.name}-{task}-{stretch.length}-{samples}".replace(" ", "-")
+    suite = ["ruler-hqa", *QUESTIONS] if task == "ruler-hqa" else ["ruler", "--tasks", task]
+    if method.name in ("reader", "warm start only", "untrained"):
+        how = ["--protocols", "gated"]
+    elif method.name == "paper":
+        how = ["--protocols", "paper"]
+    else:
+        how = ["--protocols", "gated", "--baseline", method.name]
+    resume = ["--resume"] if (folder / "recipe.toml").exists() else []
+    command = ["eval", *suite, "--lengths", stretch.length, "--limit", str(samples), *how, *method.options, *resume]
+    done = subprocess.run([sys.executable, "-m", "memagent", *command, "-o", str(folder)], check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [Outcome.from_json(json.loads(line)) for line in lines]
+    wanted = how[-1]
+    keep(method, task, stretch.length, [one for one in found if one.method == wanted])
+
+
+def keep(method: Method, task: str, label: str, found: Sequence[Outcome]) -> None:
+    """Add lines, in place of older ones of the same cell."""
+    cell = (method.model, method.name, task, label)
+    lines = [one for one in kept() if (one["model"], one["method"], one["task"], one["label"]) != cell]
+    for one in found:
+        told = {name: getattr(one, name, "") for name in FIELDS}
+        told |= {"model": method.model, "method": method.name, "task": task, "label": label}
+        told["seconds"] = round(one.seconds, 2)
+        lines.append({name: "" if value is None else str(value) for name, value in told.items()})
+    part = KEPT.with_suffix(".part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    part.replace(KEPT)
+
+
+def run(minutes: float) -> None:
+    """Measure what is missing, until it is done or the time is up."""
+    until = time.monotonic() + 60 * minutes
+    while time.monotonic() < until and (cell := next(missing(), None)) is not None:
+        stretch, method, task, samples = cell
+        print(f"== {method.name}: {task} at {stretch.length}, {samples} problems", flush=True)
+        measure(*cell)
+
+
+def outcomes() -> Iterator[Outcome]:
+    """What was measured with the weights as they are now."""
+    current = {method.name: method.model for method in METHODS if method.adapter is None or method.adapter.is_dir()}
+    order = {method.name: number for number, method in enumerate(METHODS)}
+    for one in sorted(kept(), key=lambda one: order[one["method"]]):
+        if one["model"] == current.get(one["method"], one["model"]):
+            yield _outcome(one)
+
+
+def _outcome(line: dict[str, str]) -> Outcome:
+    counts = {name: int(line[name]) for name in ("model_calls", "changes", "doubted", "quotes", "exact")}
+    score = float(line["score"])
+    return Outcome(
+        problem=f"{line['task']}-{line['index']}",
+        index=int(line["index"]),
+        task=line["task"],
+        metric=line["metric"],
+        method=line["method"],
+        length=int(line["length"]),
+        label=line["label"],
+        status=line["status"],  # type: ignore[arg-type]
+        question="",
+        references=(),
+        reply="",
+        answer="",
+        score=score,
+        scores={line["metric"]: score},
+        document_tokens=int(line["document_tokens"]),
+        seconds=float(line["seconds"]),
+        false_changes=int(line["false_changes"]) if line["false_changes"] else None,
+        **counts,
+    )
+
+
+def report() -> None:
+    """The page and the picture."""
+    table = Table.of(list(outcomes()), [])
+    about = [
+        "made by `python benchmarks/results.py report` from benchmarks/results.csv",
+        "measured by `python benchmarks/results.py run`, which calls `memagent eval` for each cell",
+        "base and baselines: SmolLM2-135M-Instruct as it comes; see docs/reader.md for the adapter",
+    ]
+    wanted = (
+        "Scores",
+        "Scores by task",
+        "Compared with reader",
+        "What did not end in an answer",
+        "How memories changed",
+    )
+    found = [one for one in sections(table, {}) if one.title in wanted]
+    draw_curve(table, PICTURE)
+    PAGE.write_text(markdown("Results of the reader in the box", about, found).replace("curve.png", PICTURE.name))
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("what", choices=["run", "report"])
+    parser.add_argument("--minutes", type=float, default=1e6, help="stop before the next cell after so many")
+    given = parser.parse_args()
+    if given.what == "run":
+        run(given.minutes)
+    report()
+
+
+if __name__ == "__main__":
+    main()
