@@ -201,16 +201,11 @@ def report() -> None:
         "measured by `python benchmarks/results.py run`, which calls `memagent eval` for each cell",
         "base and baselines: SmolLM2-135M-Instruct as it comes; see docs/reader.md for the adapter",
     ]
-    wanted = (
-        "Scores",
-        "Scores by task",
-        "Compared with reader",
-        "What did not end in an answer",
-        "How memories changed",
-    )
-    found = [one for one in sections(table, {}) if one.title in wanted]
+    unwanted = ("Cost", "All metrics", "Settings")
+    found = [one for one in sections(table, {}) if one.title not in unwanted]
     draw_curve(table, PICTURE)
-    PAGE.write_text(markdown("Results of the reader in the box", about, found).replace("curve.png", PICTURE.name))
+    text = markdown("Results of the reader in the box", about, found).partition("## Readings")[0]
+    PAGE.write_text(text.strip().replace("curve.png", PICTURE.name) + "\n", encoding="utf-8")
 
 
 def main() -> None:
