@@ -1,6 +1,6 @@
 """What the reader asks of a model, and what comes back: text, token ids and log-probabilities.
 
-It does not know documents, memories or protocols: a prompt is one user turn made of segments.
+It does not know documents, memories or protocols: a prompt is a user turn made of segments.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ class Prompt:
 
     The first `shared` segments are the part that will probably be asked again with another
     ending (problem and chunk before the memory), so that their state is worth keeping.
-    One segment alone is tokenised together with the chat template, as everyone else does.
+    One segment alone is tokenised together with the chat template, as everyone else does. `history` are the turns
+    before this one, as roles and texts (readings have none), and `prefill` is how the reply begins: it is not
+    generated, and not part of the completion.
     """
 
     segments: tuple[str, ...]
     shared: int = 0
+    history: tuple[tuple[str, str], ...] = ()
+    prefill: str = ""
 
     @property
     def text(self) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from memagent.errors import SetupError
+from memagent.errors import OptionError, SetupError
 from memagent.extras import extra
 
 # Letters only, so that no template trims, escapes or splits it.
@@ -50,9 +50,25 @@ class ChatTemplate:
             return shown[len(self.head) : len(shown) - len(self.tail)]
         return text
 
+    def conversation(self, turns: Sequence[tuple[str, str]]) -> str:
+        """All turns, as roles and texts, up to where the next one of the assistant begins.
+
+        Raises:
+            OptionError: the template does not take them.
+        """
+        import jinja2
+
+        try:
+            return self._shown(turns)
+        except jinja2.TemplateError as error:
+            raise OptionError(f"the model's chat template does not take these turns: {error}") from error
+
     def _render(self, text: str) -> str:
-        turns = [{"role": "user", "content": text}]
-        return self._template.render(messages=turns, add_generation_prompt=True, **self._tokens)
+        return self._shown([("user", text)])
+
+    def _shown(self, turns: Sequence[tuple[str, str]]) -> str:
+        messages = [{"role": role, "content": text} for role, text in turns]
+        return self._template.render(messages=messages, add_generation_prompt=True, **self._tokens)
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:

@@ -101,8 +101,12 @@ class HubTokenizer:
     def chat_parts(self, prompt: Prompt) -> list[list[int]]:
         """`chat` in parts: the template's head with the first segment, the others, the template's tail.
 
-        One segment is one part. The first `prompt.shared` parts are the shared ones.
+        One segment is one part. The first `prompt.shared` parts are the shared ones. Turns before this one, or a
+        prefill, make one part of all; their texts must not hold control tokens.
         """
+        if prompt.history or prompt.prefill:
+            told = self._template.conversation([*prompt.history, ("user", prompt.text)])
+            return [self._marked_ids(told + prompt.prefill)]
         if len(prompt.segments) == 1:
             return [self._whole(self._template.content(prompt.text))]
         first, *others = (self.encode(segment) for segment in prompt.segments)

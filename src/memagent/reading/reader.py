@@ -11,14 +11,17 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from memagent.documents import Document, cut
 from memagent.errors import DocumentError, InputError
-from memagent.models.base import Model
+from memagent.models.base import Model, Request, Sampling
 from memagent.reading.asking import Asker, Purse
+from memagent.reading.guard import Guard
 from memagent.reading.journal import Entry, Journal, new_id
-from memagent.reading.result import Reading
+from memagent.reading.protocols import parse_answer
+from memagent.reading.result import Reading, Reply
 from memagent.reading.run import OnProgress, Run
 from memagent.reading.settings import Plan, Settings
 from memagent.reading.stream import ChunkStream
@@ -103,6 +106,31 @@ class Reader:
             entries.append(found or self._entry(document, problem, key, smallest))
         readings = await self._run_all(document, entries)
         return [readings[problem] for problem in problems]
+
+    async def answer(
+        self, reading: Reading, *, sampling: Sampling, count: int = 1, max_tokens: int | None = None
+    ) -> list[Reply]:
+        """`count` more answers from a finished reading's memory, drawn as `sampling` says; nothing is read again.
+
+        The journal does not keep them. `max_tokens` is by default what the plan allows an answer.
+
+        Raises:
+            TurnError, SetupError, StoppedError: as a model's call.
+        """
+        guard = Guard(self.model.special_tokens)
+        problem, memory = (guard.neutralise(text)[0] for text in (reading.problem.strip(), reading.memory))
+        request = Request(
+            prompt=self.plan.wording().answer_prompt(problem, memory),
+            max_tokens=max_tokens or self.plan.answer_tokens,
+            thinking_tokens=self.plan.thinking_tokens,
+        )
+        seeds = [None if sampling.seed is None else sampling.seed + number for number in range(count)]
+        asked = [replace(request, sampling=replace(sampling, seed=seed)) for seed in seeds]
+        replies = []
+        for completion in await together([self.model.generate(one) for one in asked]):
+            text = guard.restore(completion.text)
+            replies.append(Reply(text, parse_answer(text, self.plan.answer_form), completion.finish == "length"))
+        return replies
 
     async def resume(self, document: Document, entry: Entry) -> Reading:
         """Go on with one reading of the journal; a finished one is returned without a call.

@@ -116,6 +116,15 @@ class Tally:
     exact: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer turn's whole text, the part of it that counts, and whether it was cut off at its limit."""
+
+    text: str
+    answer: str
+    cut_off: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """A finished reading of one document for one problem. `as_json` is what `--json` prints.

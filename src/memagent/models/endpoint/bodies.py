@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from memagent.models.base import Request
+from memagent.models.base import Prompt, Request
 from memagent.models.endpoint.failures import Failure, from_answer, sound
 from memagent.models.thinking import split_thinking
 
@@ -53,7 +53,7 @@ class Dialect:
             optional |= {"logprobs": True, "return_token_ids": True}
         return {
             "model": model,
-            "messages": [{"role": "user", "content": text}],
+            "messages": [{"role": role, "content": said} for role, said in _turns(request.prompt, text)],
             self._limit: request.max_tokens + request.thinking_tokens,
             **{name: value for name, value in optional.items() if name not in self._dropped},
         }
@@ -70,6 +70,10 @@ class Dialect:
         named = named or [name for name in sent if re.search(rf"\b{name}\b", failure.signs)]
         self._dropped.update(named[:1])
         return bool(named)
+
+
+def _turns(prompt: Prompt, text: str) -> list[tuple[str, str]]:
+    return [*prompt.history, ("user", text), *([("assistant", prompt.prefill)] if prompt.prefill else [])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

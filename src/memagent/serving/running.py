@@ -1,0 +1,71 @@
+"""A server from its options to its end: model, journal, files, application, sockets, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from memagent.errors import SetupError
+from memagent.models import ModelOptions, open_model
+from memagent.models.endpoint.address import Address
+from memagent.reading import Journal, Settings
+from memagent.reading.journal import data_folder
+from memagent.serving.admission import Admission, Limits
+from memagent.serving.app import make_app
+from memagent.serving.files import Files
+from memagent.serving.relay import Relay
+from memagent.serving.service import Service
+
+GRACE = 10  # seconds that requests under way have when the server is told to end
+
+
+async def serve(
+    options: ModelOptions,
+    settings: Settings,
+    limits: Limits,
+    *,
+    host: str,
+    port: int,
+    report: Callable[[str], None],
+) -> int:
+    """Serve until a signal ends it; readings under way then stop and can be gone on with. The exit status.
+
+    Raises:
+        SetupError: the model cannot be used, or the address is taken.
+        OptionError: sizes do not fit the model.
+    """
+    model = await open_model(options, report=report)
+    settings.resolve(model)
+    files = Files(data_folder() / "files", most_bytes=limits.files_mib * 2**20, one_bytes=limits.body_mib * 2**20)
+    relay = None
+    if options.model.partition(":")[0] != "local":
+        relay = Relay(Address.given(options.base_url, None), timeout=options.timeout, connections=1024)
+    with contextlib.closing(Journal.default()) as journal, _listening(host, port) as sock:
+        service = Service(model, settings, journal, Admission(limits), files, options.as_json())
+        config = uvicorn.Config(
+            make_app(service, relay), log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=75, backlog=4096,
+        )  # fmt: skip
+        name = f"[{host}]" if ":" in host else host
+        report(f"serving {model.name} at http://{name}:{sock.getsockname()[1]}/v1 (Ctrl-C ends it)")
+        for note in model.notes:
+            report(f"note: {note}")
+        await uvicorn.Server(config).serve(sockets=[sock])
+    return 0
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> contextlib.AbstractContextManager[socket.socket]:  # type: ignore[misc]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        yield sock
+    except OSError as error:
+        raise SetupError(f"cannot listen at {host}:{port}: {error.strerror or error}; name another --port") from error
+    finally:
+        sock.close()

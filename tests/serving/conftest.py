@@ -1,0 +1,93 @@
+"""A server of ours in a thread, in front of a scripted model or a fake endpoint."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+
+import pytest
+import uvicorn
+from tests.fake_endpoint import FakeEndpoint, prompt_of
+from tests.reading.oracle import oracle
+
+from memagent import Settings
+from memagent.models import ModelOptions, Request, ScriptedModel, open_model
+from memagent.models.base import Prompt
+from memagent.models.endpoint.address import Address
+from memagent.reading import Journal
+from memagent.serving.admission import Admission, Limits
+from memagent.serving.app import make_app
+from memagent.serving.files import Files
+from memagent.serving.relay import Relay
+from memagent.serving.service import Service
+
+GATED = Settings(protocol="gated", chunk_tokens=80, memory_tokens=200)
+MIB = 2**20
+
+
+class Server:
+    """One server. `url` is for clients; `service` and `model` are looked at by tests."""
+
+    def __init__(self, folder, make_model, limits, relayed=None, settings=GATED):
+        self._folder, self._make, self._limits = folder, make_model, limits
+        self._relayed, self._settings = relayed, settings
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._ready = threading.Event()
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._ready.wait(20)
+        return self
+
+    def __exit__(self, *_):
+        self._server.should_exit = True
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    async def _run(self):
+        sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.root = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        self.url = f"{self.root}/v1"
+        self.model = await self._make()
+        bounds = {"most_bytes": self._limits.files_mib * MIB, "one_bytes": self._limits.body_mib * MIB}
+        files = Files(self._folder / "files", **bounds)
+        with contextlib.closing(Journal(self._folder)) as journal:
+            self.service = Service(self.model, self._settings, journal, Admission(self._limits), files)
+            relay = self._relayed and Relay(Address.given(self._relayed, "none"), timeout=20, connections=64)
+            config = uvicorn.Config(make_app(self.service, relay), log_level="error", timeout_graceful_shutdown=1)
+            self._server = uvicorn.Server(config)
+            self._ready.set()
+            await self._server.serve(sockets=[sock])
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """Starts servers: `serving(reply=…, window=…, **limits)`."""
+    with contextlib.ExitStack() as held:
+
+        def start(reply=oracle, window=600, settings=GATED, **limits):
+            async def make():
+                return ScriptedModel(reply, window=window)
+
+            return held.enter_context(Server(tmp_path / "served", make, Limits(**limits), settings=settings))
+
+        yield start
+
+
+def as_request(body):
+    """A request's prompt, of an endpoint's body."""
+    return Request(prompt=Prompt(segments=(prompt_of(body),)), max_tokens=1, one_token="Keep")
+
+
+@pytest.fixture
+def fronting(tmp_path):
+    """Starts a server in front of a fake endpoint that reads by rules: `fronting(window=…)` gives both."""
+    with contextlib.ExitStack() as held:
+
+        def start(reply=None, window=600, **limits):
+            endpoint = held.enter_context(FakeEndpoint(reply or (lambda body: oracle(as_request(body)))))
+            options = ModelOptions(model="fake", base_url=endpoint.url, window=window)
+            made = Server(tmp_path / "fronted", lambda: open_model(options), Limits(**limits), endpoint.url)
+            return held.enter_context(made), endpoint
+
+        yield start

@@ -1,0 +1,214 @@
+"""The official SDK against the server: what goes straight through, what is read, and how both come back."""
+
+import json
+import threading
+import time
+
+import openai
+import pytest
+from tests.fake_endpoint import Fault, prompt_of
+from tests.reading.oracle import document_text, oracle
+
+from memagent.models.scripted import tagged
+
+TEXT = document_text(40)
+QUESTION = "Which keys have a value?"
+FACTS = [f"Key {n} is value{n}." for n in range(40) if n % 7 == 3]
+
+
+def client(server, **given):
+    return openai.OpenAI(base_url=server.url, api_key="any", max_retries=0, timeout=30, **given)
+
+
+def ask(server, content=f"{TEXT}\n\n{QUESTION}", **given):
+    given.setdefault("messages", [{"role": "user", "content": content}])
+    with client(server) as sdk:
+        return sdk.chat.completions.create(model="memagent", **given)
+
+
+def plain(reply):
+    """As JSON: the SDK's types know no annotations of ours."""
+    return json.loads(reply.to_json())
+
+
+def test_a_long_message_is_read(serving):
+    server = serving()
+    reply = ask(server)
+    choice = reply.choices[0]
+    assert choice.message.content == " ".join(FACTS) and choice.finish_reason == "stop"
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens > 500
+    assert reply.memagent["memory"] == "\n".join(FACTS) and reply.memagent["coverage"]["failed"] == 0
+    prompts = [request.prompt.text for request in server.model.requests]
+    assert {tagged(prompt, "problem") for prompt in prompts} == {QUESTION}
+
+
+def test_evidence_comes_as_annotations_with_spans(serving):
+    cited = [one["document_citation"] for one in plain(ask(serving()))["choices"][0]["message"]["annotations"]]
+    assert cited and all(TEXT[one["start"] : one["end"]] == one["quote"] for one in cited)
+
+
+def test_a_short_message_is_not_read(serving):
+    server = serving(reply=lambda request: "Hello.", window=8192)
+    assert ask(server, "Hi!").choices[0].message.content == "Hello."
+    assert [request.prompt.text for request in server.model.requests] == ["Hi!"]
+    assert not hasattr(ask(server, "Hi!"), "memagent")
+
+
+def test_a_chat_goes_to_a_model_of_our_own_with_its_history(serving):
+    server = serving(reply=lambda request: "Fine.", window=8192)
+    turns = [("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "How are you?")]
+    ask(server, messages=[{"role": role, "content": text} for role, text in turns])
+    (request,) = server.model.requests
+    assert request.prompt.history == tuple(turns[:-1]) and request.prompt.text == "How are you?"
+
+
+def test_documents_beside_the_message_are_read_even_where_they_fit(serving):
+    server = serving(window=8192)
+    reply = ask(server, QUESTION, extra_body={"documents": ["Key 1 is one.", {"text": "Key 2 is two.", "name": "b"}]})
+    assert reply.choices[0].message.content == "Key 1 is one. Key 2 is two."
+
+
+def test_a_tagged_document_is_told_from_the_problem(serving):
+    server = serving()
+    reply = ask(server, f"{QUESTION}\n<document>\n{TEXT}\n</document>\nAnswer briefly.")
+    assert reply.choices[0].message.content == " ".join(FACTS)
+    assert "Answer briefly." in server.model.requests[0].prompt.text.split("<problem>")[1]
+
+
+def test_a_history_that_does_not_fit_is_read_and_the_newest_turns_stay(serving):
+    server = serving()
+    old = [{"role": "user", "content": f"Remember: {TEXT}"}, {"role": "assistant", "content": "I will."}]
+    new = [{"role": "user", "content": "Thanks."}, {"role": "assistant", "content": "Gladly."}]
+    reply = ask(server, messages=[*old, *new, {"role": "user", "content": QUESTION}])
+    assert reply.choices[0].message.content == " ".join(FACTS)
+    problem = server.model.requests[0].prompt.text.split("<problem>")[1]
+    assert "User: Thanks." in problem and "Assistant: Gladly." in problem and QUESTION in problem
+    assert "Remember" not in problem
+
+
+def test_a_trailing_message_of_the_assistant_begins_the_answer(serving):
+    server = serving(
+        reply=lambda request: (
+            "Keep" if request.one_token and "<section>" in request.prompt.text else "\\boxed{The keys are: 3, 10}"
+        )
+    )
+    messages = [{"role": "user", "content": f"{TEXT}\n\n{QUESTION}"}, {"role": "assistant", "content": "The keys are:"}]
+    assert ask(server, messages=messages).choices[0].message.content == " 3, 10"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_limit_bounds_the_answer_and_not_the_memory(serving, name):
+    reply = ask(serving(), **{name: 4})
+    assert reply.choices[0].message.content == FACTS[0].rstrip(".")
+    assert reply.choices[0].finish_reason == "length" and reply.memagent["memory"] == "\n".join(FACTS)
+
+
+def test_stops_end_an_answer(serving):
+    assert ask(serving(), stop=["Key 10", "never"]).choices[0].message.content.strip() == FACTS[0]
+
+
+def test_several_answers_come_from_one_reading(serving):
+    server = serving()
+    reply = ask(server, n=3, temperature=0.7, seed=5)
+    assert [one.index for one in reply.choices] == [0, 1, 2]
+    answers = [one for one in server.model.requests if "<section>" not in one.prompt.text]
+    drawn = [one.sampling for one in answers if one.sampling.temperature]
+    assert [one.seed for one in drawn] == [5, 6, 7] and len(answers) == 4
+
+
+def test_the_same_again_costs_nothing(serving):
+    server = serving()
+    first = ask(server)
+    calls = len(server.model.requests)
+    assert ask(server).choices == first.choices and len(server.model.requests) == calls
+
+
+def test_a_stream_shows_the_memory_as_it_changes_and_then_the_answer(serving):
+    server = serving()
+    messages = [{"role": "user", "content": f"{TEXT}\n\n{QUESTION}"}]
+    options = {"include_usage": True}
+    with client(server) as sdk:
+        given = {"model": "memagent", "messages": messages, "stream": True, "stream_options": options}
+        chunks = list(sdk.chat.completions.create(**given))
+    thoughts = "".join(getattr(c.choices[0].delta, "reasoning_content", None) or "" for c in chunks if c.choices)
+    assert thoughts.index("Reading") < thoughts.index("The memory is now:") and FACTS[-1] in thoughts
+    said = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert said == " ".join(FACTS)
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
+    assert chunks[-1].usage.total_tokens > 500 and not chunks[-1].choices
+
+
+def test_long_silences_are_kept_alive(serving, monkeypatch):
+    import httpx2
+
+    monkeypatch.setattr("memagent.serving.api.KEEP_ALIVE_SECONDS", 0.05)
+
+    def slow(request):
+        time.sleep(0.1)
+        return oracle(request)
+
+    messages = [{"role": "user", "content": f"{TEXT[:900]}\n\n{QUESTION}"}]
+    body = {"model": "memagent", "stream": True, "messages": messages, "read": True}
+    reply = httpx2.post(f"{serving(reply=slow).url}/chat/completions", json=body, timeout=60)
+    assert ": reading goes on" in reply.text and reply.text.rstrip().endswith("data: [DONE]")
+
+
+def test_a_client_that_goes_away_cancels_the_reading_and_the_same_goes_on(serving):
+    began, go = threading.Event(), threading.Event()
+    seen = []
+
+    def gated(request):
+        seen.append(request)
+        if len(seen) == 5:
+            began.set()
+            go.wait(5)
+        return oracle(request)
+
+    server = serving(reply=gated)
+    messages = [{"role": "user", "content": f"{TEXT}\n\n{QUESTION}"}]
+    with client(server) as sdk:
+        stream = sdk.chat.completions.create(model="memagent", messages=messages, stream=True)
+        next(iter(stream))
+        assert began.wait(10)
+        stream.close()
+    go.set()
+    deadline = time.monotonic() + 10
+    while server.service.admission.running and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.service.admission.running == 0
+    made = len(seen)
+    assert ask(server).choices[0].message.content == " ".join(FACTS)
+    chunks = {request.prompt.text for request in seen if "<section>" in request.prompt.text}
+    again = [request.prompt.text for request in seen[made:]]
+    assert made < len(chunks) and len(set(again) & {request.prompt.text for request in seen[: made - 1]}) == 0
+
+
+def test_through_an_endpoint_a_short_chat_passes_as_it_is(fronting):
+    server, endpoint = fronting(reply="Hello.", window=8192)
+    reply = ask(server, "Hi!", extra_body={"logit_bias": {"1": 2}, "unheard_of": [1]})
+    assert reply.choices[0].message.content == "Hello."
+    sent = endpoint.bodies[-1]
+    assert sent["model"] == "fake" and sent["unheard_of"] == [1] and sent["logit_bias"] == {"1": 2}
+
+
+def test_through_an_endpoint_a_long_message_is_read(fronting):
+    server, endpoint = fronting(window=2048)
+    assert ask(server).choices[0].message.content == " ".join(FACTS)
+    assert len(endpoint.bodies) > 2 and all(len(prompt_of(body)) < 4000 for body in endpoint.bodies)
+
+
+def test_an_endpoint_that_fails_half_way_is_a_503_and_the_same_goes_on(fronting):
+    server, endpoint = fronting(window=2048)
+    endpoint.faults.extend([Fault(), Fault(status=401, body={"error": {"message": "no"}})])
+    with pytest.raises(openai.APIStatusError) as caught:
+        ask(server)
+    assert caught.value.status_code == 503 and "goes on" in json.dumps(caught.value.body)
+    assert ask(server).choices[0].message.content == " ".join(FACTS)
+
+
+def test_an_endpoint_that_is_gone_is_a_502(fronting):
+    server, endpoint = fronting(window=8192)
+    endpoint.stop()
+    with pytest.raises(openai.APIStatusError) as caught:
+        ask(server, "Hi!")
+    assert caught.value.status_code == 502
