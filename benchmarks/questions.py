@@ -1,0 +1,73 @@
+"""Twenty questions about the default document, none of them trained on: how many are answered, with what evidence.
+
+    python benchmarks/questions.py                         # the reader in the box, one pass for all questions
+    memagent eval benchmarks/language-reference.jsonl --protocols gated --baseline no-context,bm25 …  # beside it
+
+Half of the questions are worded so that no sentence of the document has more than one of their content words, and the
+sentence that answers none (tests/test_questions.py). An answer is right if it contains an accepted one; evidence is
+right if a quote of it contains an accepted answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from memagent import Reader
+from memagent.models import ModelOptions, open_model
+from memagent.reading import Reading, Settings
+from memagent.scoring import metric_named
+from memagent.tasks import jsonl
+from memagent.tasks.problem import Problem
+
+QUESTIONS = Path(__file__).parent / "language-reference.jsonl"
+
+
+def judged(problem: Problem, reading: Reading) -> tuple[bool, bool]:
+    """Whether the answer is right, and whether a quote contains an accepted one."""
+    contains = metric_named("contains")
+    right = contains(reading.reply, problem.answers) == 1.0
+    return right, any(contains(one.quote, problem.answers) == 1.0 for one in reading.evidence)
+
+
+def row(problem: Problem, reading: Reading) -> str:
+    """A line of the table."""
+    right, shown = judged(problem, reading)
+    marks = "yes" if right else "no", "yes" if shown else "no"
+    answer = " ".join(reading.answer.split())[:60]
+    return f"| {problem.task} | {problem.question} | {answer} | {marks[0]} | {marks[1]} | {reading.tally.changed} |"
+
+
+def summary(problems: Sequence[Problem], readings: Sequence[Reading]) -> str:
+    """How many are right, by kind."""
+    found = [(problem.task, *judged(problem, reading)) for problem, reading in zip(problems, readings, strict=True)]
+    parts = []
+    for kind in ("plain", "paraphrased"):
+        mine = [one for one in found if one[0] == kind]
+        both = sum(right and shown for _, right, shown in mine)
+        parts.append(f"{kind}: {sum(right for _, right, _ in mine)} of {len(mine)} right, {both} with right evidence")
+    return "; ".join(parts)
+
+
+async def main() -> None:
+    """Read once for all questions."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--adapter", help="default: the one in the box")
+    parser.add_argument("--model", default="local")
+    parser.add_argument("--gate", type=float)
+    given = parser.parse_args()
+    problems = jsonl.read(QUESTIONS)
+    model = await open_model(ModelOptions(model=given.model, adapter=given.adapter))
+    reader = Reader(model, Settings(protocol="gated", gate=given.gate))
+    readings = await reader.read_all(problems[0].document(), [problem.question for problem in problems])
+    print("| kind | question | answer | right | evidence | changes |", "|---|---|---|---|---|---|", sep="\n")
+    for problem, reading in zip(problems, readings, strict=True):
+        print(row(problem, reading))
+    print(summary(problems, readings))
+    await model.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
