@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 MODEL  := $(VENV)/.model
-EXTRAS := documents,eval,local,serve,train,dev
+EXTRAS := documents,eval,local,mcp,serve,train,dev
 
 # The document that every Python carries: the language reference, as `help()` shows it.
 REFERENCE := $(VENV)/language-reference.txt

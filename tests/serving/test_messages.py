@@ -37,7 +37,7 @@ def test_a_long_last_paragraph_is_no_problem():
 def test_nothing_is_lost_in_a_split():
     for text in (f"{LONG}\n\nWho?", f"{LONG}\nWho?", f"Who?\n\n{LONG}"):
         document, problem = split(text)
-        assert sorted((document + problem).split()) == sorted(text.split())
+        assert sorted(f"{document} {problem}".split()) == sorted(text.split())
 
 
 def test_instructions_go_with_the_problem_and_long_ones_are_read():

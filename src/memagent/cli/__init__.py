@@ -24,7 +24,7 @@ class Commands(LazyGroup):
     """The commands of this folder."""
 
     package = "memagent.cli"
-    names = ("ask", "readings", "serve", "data", "eval", "train", "cost", "pull", "completion")
+    names = ("ask", "readings", "serve", "mcp", "data", "eval", "train", "cost", "pull", "completion")
     files: ClassVar[Mapping[str, str]] = {"eval": "evaluate"}
 
 
