@@ -36,6 +36,14 @@ from memagent.reading.journal import data_folder
 @click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before more than this is spent.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a problem on stdout.")
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished reading of the same.")
+@click.option("--follow", is_flag=True, help="Go on reading as the file grows, and answer anew; Ctrl-C ends it.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds between two looks at files that are followed.",
+)
 @reading_options
 @model_options
 def command(files: tuple[str, ...], problems: tuple[str, ...], **given: Any) -> int:
@@ -46,6 +54,7 @@ def command(files: tuple[str, ...], problems: tuple[str, ...], **given: Any) -> 
     memagent ask src/ -q "Where are retries configured?" -q "Which errors are retried?"
     memagent ask report.pdf -q "What was the revenue in 2023?" --json | jq .evidence
     journalctl -u web | memagent ask - -q "When did the first error occur?"
+    memagent ask /var/log/web.log -q "Which hosts failed?" --follow
     memagent ask book.txt -q "Who?" --model gpt-5-mini --price 0.25,2 --max-cost 0.50
     memagent ask book.txt -q "Who?" --model qwen2.5:7b --base-url http://localhost:11434/v1
 
@@ -53,6 +62,10 @@ def command(files: tuple[str, ...], problems: tuple[str, ...], **given: Any) -> 
     """
     check(files, problems)
     console = for_eyes()
+    if given["follow"]:
+        from memagent.cli.following import follow
+
+        return asyncio.run(follow(files, list(problems), pick_model(given), given, console))
     # Outside the event loop, where Ctrl-C ends it at once.
     document = open_document(*files, spool=data_folder() / "spool")
     tell_about(document, console)

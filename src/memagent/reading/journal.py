@@ -16,7 +16,7 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,13 +24,14 @@ import filelock
 import platformdirs
 
 from memagent.errors import InputError, JournalError, SetupError
+from memagent.reading.result import Start
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings (
     id TEXT PRIMARY KEY, created REAL NOT NULL, updated REAL NOT NULL, state TEXT NOT NULL,
     problem TEXT NOT NULL, document TEXT NOT NULL, fingerprint TEXT NOT NULL, paths TEXT NOT NULL,
     model TEXT NOT NULL, settings TEXT NOT NULL, key TEXT NOT NULL, seconds REAL NOT NULL DEFAULT 0,
-    options TEXT NOT NULL, chunk_bytes INTEGER, result TEXT);
+    options TEXT NOT NULL, chunk_bytes INTEGER, start TEXT, result TEXT);
 CREATE INDEX IF NOT EXISTS readings_by_key ON readings (key, created);
 CREATE TABLE IF NOT EXISTS calls (
     reading TEXT NOT NULL REFERENCES readings (id) ON DELETE CASCADE, chunk TEXT NOT NULL,
@@ -47,7 +48,8 @@ CREATE TABLE IF NOT EXISTS turns (
 """
 
 VERSION = 2  # of the tables
-_STEPS = {1: "ALTER TABLE calls ADD COLUMN logprob REAL"}  # from each older version to the next
+# From each older version to the next.
+_STEPS = {1: ("ALTER TABLE calls ADD COLUMN logprob REAL", "ALTER TABLE readings ADD COLUMN start TEXT")}
 YOUNG = 3600  # seconds for which spooled input is kept in any case
 CallStatus = Literal["done", "refused", "overflow", "cancelled", "forgotten"]
 
@@ -85,7 +87,8 @@ class Entry:
 
     `key` digests all that must be equal for it to be resumed; `paths` are where the document was found and
     `options` how its model was opened, so that `readings resume` can do both again. `chunk_bytes` is the
-    most bytes of a chunk where tokens are estimated: the same again gives the same chunks.
+    most bytes of a chunk where tokens are estimated: the same again gives the same chunks. `start` is where it begins
+    if not at the document's start.
     """
 
     id: str
@@ -100,6 +103,7 @@ class Entry:
     key: str
     options: dict[str, Any]
     chunk_bytes: int | None = None
+    start: Start | None = None
     seconds: float = 0.0
     result: dict[str, Any] | None = None
 
@@ -169,10 +173,11 @@ class Journal:
         with _writing(), self._database:
             self._database.execute(
                 "INSERT OR IGNORE INTO readings (id, created, updated, state, problem, document, fingerprint, paths,"
-                " model, settings, key, options, chunk_bytes) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                " model, settings, key, options, chunk_bytes, start) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (entry.id, entry.created, entry.created, entry.state, entry.problem, entry.document,
                  entry.fingerprint, json.dumps(entry.paths), json.dumps(entry.model),
-                 json.dumps(entry.settings), entry.key, json.dumps(entry.options), entry.chunk_bytes),
+                 json.dumps(entry.settings), entry.key, json.dumps(entry.options), entry.chunk_bytes,
+                 entry.start and json.dumps(asdict(entry.start))),
             )  # fmt: skip
 
     def calls(self, reading_id: str, chunk: str, memory: str) -> list[Call]:
@@ -306,9 +311,10 @@ class Journal:
 
 
 def _entry(row: dict[str, Any]) -> Entry:
-    for name in ("paths", "model", "settings", "options", "result"):
+    for name in ("paths", "model", "settings", "options", "start", "result"):
         row[name] = None if row[name] is None else json.loads(row[name])
     row["paths"] = tuple(row["paths"])
+    row["start"] = row["start"] and Start(**row["start"])
     return Entry(**row)
 
 
@@ -349,7 +355,8 @@ def _prepare(database: sqlite3.Connection) -> None:
         with database:  # all of a step or nothing of it
             database.execute("BEGIN IMMEDIATE")
             if database.execute("PRAGMA user_version").fetchone()[0] == version:  # no other process was faster
-                database.execute(_STEPS[version])
+                for statement in _STEPS[version]:
+                    database.execute(statement)
                 database.execute(f"PRAGMA user_version = {version + 1}")
         version += 1
     if version != VERSION and database.execute("SELECT 1 FROM sqlite_master").fetchone():

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from memagent.documents import Document, cut
@@ -21,7 +21,7 @@ from memagent.reading.asking import Asker, Purse
 from memagent.reading.guard import Guard
 from memagent.reading.journal import Entry, Journal, new_id
 from memagent.reading.protocols import parse_answer
-from memagent.reading.result import Reading, Reply
+from memagent.reading.result import Reading, Reply, Start
 from memagent.reading.run import OnProgress, Run
 from memagent.reading.settings import Plan, Settings
 from memagent.reading.stream import ChunkStream
@@ -67,8 +67,10 @@ class Reader:
         if max_cost is not None and model.price is None:
             raise InputError("--max-cost needs the model's price: give --price PROMPT,COMPLETION in USD per million")
 
-    async def read(self, document: Document, problem: str, *, resume: bool = False) -> Reading:
-        """Read `document` for `problem`.
+    async def read(
+        self, document: Document, problem: str, *, resume: bool = False, start: Start | None = None
+    ) -> Reading:
+        """Read `document` for `problem`, from its start or from `start` on.
 
         With `resume` the newest unfinished reading of the same document, problem, model and settings goes
         on, and a finished one is returned without a call.
@@ -78,32 +80,36 @@ class Reader:
             SetupError: the model cannot be used at all.
             StoppedError: stopped half-way; what is done is kept.
         """
-        return (await self.read_all(document, [problem], resume=resume))[0]
+        return (await self.read_all(document, [problem], resume=resume, start=start))[0]
 
-    def read_sync(self, document: Document, problem: str, *, resume: bool = False) -> Reading:
+    def read_sync(
+        self, document: Document, problem: str, *, resume: bool = False, start: Start | None = None
+    ) -> Reading:
         """`read` for code without an event loop."""
 
         async def once() -> Reading:
             try:
-                return await self.read(document, problem, resume=resume)
+                return await self.read(document, problem, resume=resume, start=start)
             finally:
                 await self.model.disconnect()
 
         return asyncio.run(once())
 
-    async def read_all(self, document: Document, problems: Sequence[str], *, resume: bool = False) -> list[Reading]:
+    async def read_all(
+        self, document: Document, problems: Sequence[str], *, resume: bool = False, start: Start | None = None
+    ) -> list[Reading]:
         """Read `document` once for several problems, each with its own memory; in the order given."""
         if not problems or not all(problem.strip() for problem in problems):
             raise InputError("the problem is empty: say what the document is to be read for")
         if any(not is_text(problem) for problem in problems):
             raise InputError("the problem is not valid text: write it in the terminal's encoding")
-        keys = {problem: self.key(document, problem) for problem in problems}
+        keys = {problem: self.key(document, problem, start) for problem in problems}
         sizes = [self.plan.chunk_bytes(self.model, problem) for problem in keys]
         smallest = min((size for size in sizes if size is not None), default=None)
         entries = []
         for problem, key in keys.items():
             found = self.journal.newest(key) if resume else None
-            entries.append(found or self._entry(document, problem, key, smallest))
+            entries.append(found or self._entry(document, problem, key, smallest, start))
         readings = await self._run_all(document, entries)
         return [readings[problem] for problem in problems]
 
@@ -142,18 +148,19 @@ class Reader:
             raise DocumentError(
                 f"{document.name} has changed since reading {entry.id} began: ask again to read it anew"
             )
-        if self.key(document, entry.problem) != entry.key:
+        if self.key(document, entry.problem, entry.start) != entry.key:
             raise InputError(f"reading {entry.id} was made with another model or version of memagent: ask again")
         return (await self._run_all(document, [entry]))[entry.problem]
 
-    def key(self, document: Document, problem: str) -> str:
-        """A digest of all that decides a reading: document, problem, model, settings and wording."""
+    def key(self, document: Document, problem: str, start: Start | None = None) -> str:
+        """A digest of all that decides a reading: document, problem, model, settings, wording and start."""
         wording = self.plan.wording()
         parts = [document.fingerprint, problem, dict(self.model.identity), self.plan.what_matters(),
                  wording.update_prompt("", "", "").text, wording.answer_prompt("", "").text]  # fmt: skip
+        parts += [asdict(start)] if start else []
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
-    def _entry(self, document: Document, problem: str, key: str, chunk_bytes: int | None) -> Entry:
+    def _entry(self, document: Document, problem: str, key: str, chunk_bytes: int | None, start: Start | None) -> Entry:
         return Entry(
             id=new_id(),
             created=time.time(),
@@ -167,6 +174,7 @@ class Reader:
             key=key,
             options=self._options,
             chunk_bytes=chunk_bytes,
+            start=start,
         )
 
     async def _run_all(self, document: Document, entries: list[Entry]) -> dict[str, Reading]:
@@ -207,6 +215,7 @@ class Reader:
             reading_id=entry.id,
             sources=tuple(source.name for source in document.sources),
             characters=document.characters,
+            start=entry.start,
             on_progress=self._on_progress,
         )
 

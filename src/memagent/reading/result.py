@@ -117,6 +117,17 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """Where a reading begins that does not begin at the start: with `memory`, behind so many `characters`.
+
+    Chunks that end by then are not read again, and count as skipped.
+    """
+
+    memory: str
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """An answer turn's whole text, the part of it that counts, and whether it was cut off at its limit."""
 

@@ -23,10 +23,10 @@ from memagent.reading.doubts import passage, taken
 from memagent.reading.evidence import choose, grounded, supports
 from memagent.reading.guard import Guard
 from memagent.reading.journal import Journal
-from memagent.reading.lookahead import Lookahead
+from memagent.reading.lookahead import Lookahead, NextChunk
 from memagent.reading.memory import settle
 from memagent.reading.protocols import NO_MEMORY, Update, parse_answer
-from memagent.reading.result import Coverage, Reading, Support, Tally, Turn, Usage
+from memagent.reading.result import Coverage, Reading, Start, Support, Tally, Turn, Usage
 from memagent.reading.settings import Plan
 from memagent.reading.verdict import judge
 
@@ -64,16 +64,18 @@ class Run:
         reading_id: str,
         sources: tuple[str, ...],
         characters: int,
+        start: Start | None = None,
         on_progress: OnProgress,
     ) -> None:
         self.problem = problem
         self.plan = plan
         self.reading_id = reading_id
         self.characters = characters
-        self.memory = NO_MEMORY
+        self.memory = start.memory if start else NO_MEMORY
         self.coverage = Coverage()
         self.tally = Tally()
-        self.position = 0  # characters of the document that are read
+        self.position = start.characters if start else 0  # characters of the document that are read
+        self._first = self.position
         self._model = model
         self._journal = journal
         self._asker = asker
@@ -96,7 +98,7 @@ class Run:
         """Take in all chunks, or as many as the exit gate asks for; `leave` tells that no more are wanted."""
         self._on_progress(Progress(self, None))
         width = self.plan.read_ahead if self._wording.can_keep else 1
-        lookahead = Lookahead(next_chunk, self._read_chunk, width=width, may_ahead=self._may_ahead)
+        lookahead = Lookahead(self._behind_start(next_chunk), self._read_chunk, width=width, may_ahead=self._may_ahead)
         async with contextlib.aclosing(lookahead.turns(self.memory)) as accepted:
             async for turns in accepted:
                 for turn in turns:
@@ -106,6 +108,14 @@ class Run:
                     break
         leave()
 
+    def _behind_start(self, next_chunk: NextChunk) -> NextChunk:
+        async def wanted() -> Chunk | None:
+            while (chunk := await next_chunk()) is not None and chunk.end <= self._first:
+                pass
+            return chunk
+
+        return wanted
+
     async def answer(self, chunks: int, document_tokens: int) -> Reading:
         """Ask for the answer from the memory alone, and draw up the reading.
 
@@ -114,7 +124,7 @@ class Run:
         """
         self.coverage.chunks, self.coverage.document_tokens = chunks, document_tokens
         self.coverage.skipped = chunks - self.coverage.read - self.coverage.failed
-        if self._turns == self.tally.failed:
+        if self._turns == self.tally.failed and not self._first:
             self._journal.forget_refusals(self.reading_id)
             return self._drawn_up("", "")
         prompt = self._wording.answer_prompt(self._guarded_problem, self._guard.neutralise(self.memory)[0])
@@ -136,7 +146,8 @@ class Run:
         return Reading(
             problem=self.problem,
             answer=answer,
-            status=judge(answer, self.memory, failed=self.tally.failed, turns=self._turns),
+            # What was read before counts as one turn that did not fail.
+            status=judge(answer, self.memory, failed=self.tally.failed, turns=self._turns + bool(self._first)),
             evidence=choose(self._found, problem=self.problem, memory=self.memory, answer=answer),
             memory=self.memory,
             coverage=self.coverage,
