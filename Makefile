@@ -15,7 +15,7 @@ Q   ?= What is the with statement used for?
 ASK ?=
 TRAIN ?=
 
-.PHONY: help setup model ask train test check wheel-test bench clean
+.PHONY: help setup model ask train reader results ablations test check wheel-test bench clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,16 @@ ask: $(MODEL) $(REFERENCE)  ## Read a document and answer: make ask DOC=book.txt
 
 train: $(MODEL)  ## Train the embedded model on generated problems: about 12 minutes, resumed where it stopped.
 	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/cpu.toml $(if $(wildcard runs/cpu/recipe.toml),--resume) $(TRAIN)
+
+reader: $(MODEL)  ## Train the reader in the box anew, from the data in ./data: hours on 2 cores, resumed where it stopped.
+	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/reader-warm.toml $(if $(wildcard runs/reader-warm/recipe.toml),--resume) $(TRAIN)
+	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/reader.toml $(if $(wildcard runs/reader/recipe.toml),--resume) $(TRAIN)
+
+results: $(MODEL)  ## Measure what docs/results.md shows, as far as it is missing: many hours on 2 cores.
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/results.py run
+
+ablations: $(MODEL)  ## Short runs that differ in one thing each; the table is runs/ablations/report.md.
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/ablations.py
 
 test: $(MODEL)  ## Run all tests.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
