@@ -169,7 +169,6 @@ def outcomes() -> Iterator[Outcome]:
 
 
 def _outcome(line: dict[str, str]) -> Outcome:
-    counts = {name: int(line[name]) for name in ("model_calls", "changes", "doubted", "quotes", "exact")}
     score = float(line["score"])
     return Outcome(
         problem=f"{line['task']}-{line['index']}",
@@ -189,7 +188,11 @@ def _outcome(line: dict[str, str]) -> Outcome:
         document_tokens=int(line["document_tokens"]),
         seconds=float(line["seconds"]),
         false_changes=int(line["false_changes"]) if line["false_changes"] else None,
-        **counts,
+        model_calls=int(line["model_calls"]),
+        changes=int(line["changes"]),
+        doubted=int(line["doubted"]),
+        quotes=int(line["quotes"]),
+        exact=int(line["exact"]),
     )
 
 

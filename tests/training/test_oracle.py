@@ -19,8 +19,9 @@ from memagent.scoring import metric_named
 from memagent.tasks import ruler
 from memagent.tasks.problem import Problem
 from memagent.training import oracle
+from memagent.training.crossing import Labelled
 from memagent.training.experience import Conversation
-from memagent.training.oracle import Labelled, Oracle, OracleModel, Refused, balanced, end_of_turn, looks_near
+from memagent.training.oracle import Oracle, OracleModel, Refused, balanced, end_of_turn, looks_near
 
 END = 2
 GATED = Settings(protocol="gated", chunk_tokens=90, memory_tokens=200, answer_tokens=80)

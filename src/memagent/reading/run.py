@@ -294,8 +294,9 @@ class Run:
         again, calls = self._wording.parse_update(self._guard.restore(completion.text)), turn.calls + 1
         if again.outcome in ("add", "write"):
             return replace(turn, calls=calls)
-        held = {"memory": memory, "changed": False, "trimmed": False, "supports": (), "doubted": "unconfirmed"}
-        return replace(turn, calls=calls, **held)
+        return replace(
+            turn, calls=calls, memory=memory, changed=False, trimmed=False, supports=(), doubted="unconfirmed"
+        )
 
     def _request(self, prompt: Prompt, max_tokens: int, *, turn: int) -> Request:
         return Request(

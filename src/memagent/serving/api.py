@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
@@ -194,7 +194,7 @@ class Api:
                 await task
 
 
-async def _lines(lines: asyncio.Queue[str | None]) -> AsyncIterator[str | None]:
+async def _lines(lines: asyncio.Queue[str | None]) -> AsyncGenerator[str | None, None]:
     """What is said, and None where nothing was said for a while."""
     while True:
         try:

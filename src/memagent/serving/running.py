@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -58,7 +58,7 @@ async def serve(
 
 
 @contextlib.contextmanager
-def _listening(host: str, port: int) -> contextlib.AbstractContextManager[socket.socket]:  # type: ignore[misc]
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family)
     try:

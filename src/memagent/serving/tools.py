@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -26,6 +26,7 @@ INSTRUCTIONS = (
     "whole question; a reading takes about a second for each thousand tokens, and the same again is free."
 )
 LISTED = 20
+Result = TypeVar("Result")
 
 
 def make_server(
@@ -120,7 +121,7 @@ def _opened(files: list[str], text: str) -> Document:
     return _plainly(lambda: open_document(*files) if files else open_document(text=text, name="text"))
 
 
-def _plainly(work: Callable[[], Any]) -> Any:
+def _plainly(work: Callable[[], Result]) -> Result:
     """A fault of ours as one that the SDK shows the agent."""
     try:
         return work()

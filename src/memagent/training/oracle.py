@@ -252,9 +252,10 @@ class Oracle:
         raise Refused(f"{problem.task}: no boxed answer scores in full by {self.metric or problem.metric}")
 
     def _model(self, problem: Problem) -> OracleModel:
-        answer, given = self._answer(problem), {"end_id": self.end_id, "window": self.window}
-        style = {"reply": self.reply, "astray": self.astray}
-        return OracleModel(self.tokenizer, problem, answer, suggests=self.suggests, **style, **given)
+        return OracleModel(
+            self.tokenizer, problem, self._answer(problem), end_id=self.end_id, window=self.window,
+            suggests=self.suggests, reply=self.reply, astray=self.astray,
+        )  # fmt: skip
 
     def _read(self, model: OracleModel, problem: Problem) -> Made:
         (made,) = asyncio.run(Sampler(model=model, settings=self.settings).read([Asked(problem=problem)]))
