@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,8 +13,6 @@ from memagent.cli.options import model_options, pick_model, pick_settings, readi
 from memagent.cli.outcome import for_eyes
 from memagent.errors import OptionError
 from memagent.extras import extra
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command("serve", short_help="Serve documents of any length to every OpenAI client.")
@@ -37,9 +36,15 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option(
     "--files-mib", type=click.IntRange(1), default=4096, show_default=True, help="Bound of all uploaded files together."
 )
+@click.option(
+    "--evaluations",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="A folder of evaluations' folders, for the page to open.",
+)
 @reading_options
 @model_options
-def command(host: str, port: int, keys: tuple[str, ...], **given: Any) -> int:
+def command(host: str, port: int, keys: tuple[str, ...], evaluations: Path | None, **given: Any) -> int:
     """Serve an OpenAI-compatible API: what fits the model's window goes straight through, what does not is read.
 
     \b
@@ -50,15 +55,17 @@ def command(host: str, port: int, keys: tuple[str, ...], **given: Any) -> int:
     Exit status: 0 ended by a signal, 2 bad input or setup.
     """
     keys = keys or tuple(one.strip() for one in os.environ.get("MEMAGENT_API_KEYS", "").split(",") if one.strip())
-    if host not in LOOPBACK and not keys:
-        raise OptionError(f"--host {host} lets other machines in: give them an --api-key (or MEMAGENT_API_KEYS)")
     with extra("serve", "serving"):
         import uvicorn  # noqa: F401
     from memagent.serving.admission import Limits
-    from memagent.serving.running import serve
+    from memagent.serving.running import LOOPBACK, serve
+
+    if host not in LOOPBACK and not keys:
+        raise OptionError(f"--host {host} lets other machines in: give them an --api-key (or MEMAGENT_API_KEYS)")
 
     names = ("at_once", "queue", "per_key", "body_mib", "files_mib")
     limits = Limits(keys=keys, **{name: given[name] for name in names})
     console = for_eyes()
     report = lambda line: console.print(line, soft_wrap=True)  # noqa: E731
-    return asyncio.run(serve(pick_model(given), pick_settings(given), limits, host=host, port=port, report=report))
+    model, settings, where = pick_model(given), pick_settings(given), {"host": host, "port": port}
+    return asyncio.run(serve(model, settings, limits, evaluations=evaluations, report=report, **where))

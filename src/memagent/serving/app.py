@@ -1,33 +1,30 @@
-"""The application: routes, what every request goes through, and how it starts and ends.
+"""The application: its routes, how failures look, and how it ends.
 
 It does not know what requests mean.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from memagent import __version__
 from memagent.errors import MemagentError
 from memagent.serving.api import Api
+from memagent.serving.background import Background
+from memagent.serving.doorway import Doorway
 from memagent.serving.errors import ApiError, from_memagent, invalid
+from memagent.serving.inspector import Inspector
 from memagent.serving.metrics import Metrics
 from memagent.serving.relay import Relay
 from memagent.serving.service import Service
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _TOLD = {
     400: "the request is at fault",
     401: "no valid key",
@@ -39,13 +36,24 @@ _TOLD = {
 }
 
 
-def make_app(service: Service, relay: Relay | None = None) -> FastAPI:
-    """The server's application; `relay` reaches the endpoint behind it, if there is one."""
-    metrics = Metrics(service.admission)
+def make_app(
+    service: Service,
+    relay: Relay | None = None,
+    *,
+    evaluations: Path | None = None,
+    hosts: Sequence[str] | None = None,
+) -> FastAPI:
+    """The server's application; `relay` reaches the endpoint behind it, if there is one.
+
+    `evaluations` is a folder of result folders that the page shows. Only requests to one of `hosts` are answered
+    (None: to any), so that no page of elsewhere can reach a server of this machine under a name of its own.
+    """
+    metrics, background = Metrics(service.admission), Background(service)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await background.stop()
         if relay is not None:
             await relay.aclose()
         await service.model.aclose()
@@ -59,70 +67,14 @@ def make_app(service: Service, relay: Relay | None = None) -> FastAPI:
         responses={status: {"description": text} for status, text in _TOLD.items()},
     )
     app.include_router(Api(service, metrics, relay).router)
+    app.include_router(Inspector(service, background, evaluations).router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(MemagentError, _own_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_middleware(Doorway, metrics=metrics, most_bytes=service.admission.limits.body_mib * 2**20)
+    most = service.admission.limits.body_mib * 2**20
+    app.add_middleware(Doorway, metrics=metrics, most_bytes=most, hosts=hosts)
     return app
-
-
-class Doorway:
-    """What every request passes: bodies have a bound, and everything is counted."""
-
-    def __init__(self, app: Callable[..., Awaitable[None]], *, metrics: Metrics, most_bytes: int) -> None:
-        self._app, self._metrics, self._most = app, metrics, most_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI's."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began, status, size, refused = time.monotonic(), 0, 0, False
-
-        async def refuse() -> None:
-            nonlocal status, refused
-            error, refused, status = _too_large(self._most), True, 413
-            await _reply(send, error)
-
-        async def counted() -> MutableMapping[str, Any]:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._most and not refused and not status:
-                await refuse()
-            return {"type": "http.disconnect"} if refused else message
-
-        async def noted(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            if refused:  # the client has its answer
-                return
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            told = dict(scope["headers"]).get(b"content-length", b"0")
-            if told.isdigit() and int(told) > self._most:
-                await refuse()
-            else:
-                await self._app(scope, counted, noted)
-        except ClientDisconnect:
-            status = status or 499
-        finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self._metrics.request(route, status, time.monotonic() - began)
-
-
-def _too_large(most: int) -> ApiError:
-    return ApiError(413, f"the body has more than {most // 2**20} MiB: upload files, or start with a higher bound")
-
-
-async def _reply(send: Send, error: ApiError) -> None:
-    body = json.dumps(error.body()).encode()
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _api_error(request: Request, error: Exception) -> Response:

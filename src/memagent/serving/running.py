@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import uvicorn
 
@@ -19,6 +20,7 @@ from memagent.serving.files import Files
 from memagent.serving.relay import Relay
 from memagent.serving.service import Service
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE = 10  # seconds that requests under way have when the server is told to end
 
 
@@ -29,6 +31,7 @@ async def serve(
     *,
     host: str,
     port: int,
+    evaluations: Path | None = None,
     report: Callable[[str], None],
 ) -> int:
     """Serve until a signal ends it; readings under way then stop and can be gone on with. The exit status.
@@ -45,12 +48,18 @@ async def serve(
         relay = Relay(Address.given(options.base_url, None), timeout=options.timeout, connections=1024)
     with contextlib.closing(Journal.default()) as journal, _listening(host, port) as sock:
         service = Service(model, settings, journal, Admission(limits), files, options.as_json())
+        app = make_app(service, relay, evaluations=evaluations, hosts=LOOPBACK if host in LOOPBACK else None)
         config = uvicorn.Config(
-            make_app(service, relay), log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE,
-            timeout_keep_alive=75, backlog=4096,
-        )  # fmt: skip
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=75,
+            backlog=4096,
+        )
         name = f"[{host}]" if ":" in host else host
-        report(f"serving {model.name} at http://{name}:{sock.getsockname()[1]}/v1 (Ctrl-C ends it)")
+        root = f"http://{name}:{sock.getsockname()[1]}"
+        report(f"serving {model.name} at {root}/v1, with a page at {root} (Ctrl-C ends it)")
         for note in model.notes:
             report(f"note: {note}")
         await uvicorn.Server(config).serve(sockets=[sock])

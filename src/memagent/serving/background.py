@@ -1,0 +1,76 @@
+"""Readings that nobody waits for: begun by the page, looked at while they run, and broken off with the server.
+
+It does not know HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from memagent.documents import Document
+from memagent.errors import MemagentError
+from memagent.reading import Reader
+from memagent.reading.result import Start
+from memagent.reading.run import OnProgress, Progress, Run
+from memagent.serving.errors import ApiError
+from memagent.serving.service import Service
+
+
+@dataclass(slots=True)
+class Background:
+    """`running` are the readings under way by their ids, `errors` what stopped those that did not end."""
+
+    service: Service
+    running: dict[str, Run] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def begin(self, owner: str, document: Document, problem: str, start: Start | None = None) -> str:
+        """Begin a reading; its id, once it has its place.
+
+        Raises:
+            ApiError: 429.
+            MemagentError: it cannot begin at all.
+        """
+        begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def note(progress: Progress) -> None:
+            self.running[progress.run.reading_id] = progress.run
+            if not begun.done():
+                begun.set_result(progress.run.reading_id)
+
+        task = asyncio.ensure_future(self._read(owner, document, problem, start, note, begun))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await begun
+
+    async def _read(
+        self,
+        owner: str,
+        document: Document,
+        problem: str,
+        start: Start | None,
+        note: OnProgress,
+        begun: asyncio.Future[str],
+    ) -> None:
+        service = self.service
+        options = {**service.options, "owner": owner}
+        reader = Reader(service.model, service.settings, journal=service.journal, on_progress=note, options=options)
+        try:
+            async with service.admission.place(owner):
+                await reader.read(document, problem, start=start)
+        except (ApiError, MemagentError) as error:
+            if begun.done():
+                self.errors[begun.result()] = str(error)
+            else:
+                begun.set_exception(error)
+        finally:
+            if begun.done() and not begun.exception():
+                self.running.pop(begun.result(), None)
+
+    async def stop(self) -> None:
+        """Break off what is under way; it can be gone on with."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,97 @@
+"""What every request passes before it means anything: the host that is meant, the bound of its body, the counters.
+
+It does not know routes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.requests import ClientDisconnect
+
+from memagent.serving.errors import ApiError
+from memagent.serving.metrics import Metrics
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+GONE = 499  # as nginx counts clients that went away
+
+
+class Doorway:
+    """ASGI middleware. Bodies have at most `most_bytes`; only requests to one of `hosts` come in (None: to any)."""
+
+    def __init__(self, app: App, *, metrics: Metrics, most_bytes: int, hosts: Sequence[str] | None) -> None:
+        self._app, self._metrics, self._most, self._hosts = app, metrics, most_bytes, hosts
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """ASGI's."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, passing = time.monotonic(), _Passing(receive, send, self._most)
+        try:
+            error = self._objection(dict(scope["headers"]))
+            if error is not None:
+                await passing.refuse(error)
+            else:
+                await self._app(scope, passing.receive, passing.send)
+        except ClientDisconnect:
+            passing.status = passing.status or GONE
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.request(route, passing.status, time.monotonic() - began)
+
+    def _objection(self, headers: dict[bytes, bytes]) -> ApiError | None:
+        if self._hosts is not None and _host(headers.get(b"host", b"")) not in self._hosts:
+            return ApiError(421, "this server answers to the names of this machine alone")
+        told = headers.get(b"content-length", b"0")
+        return _too_large(self._most) if told.isdigit() and int(told) > self._most else None
+
+
+class _Passing:
+    """One request on its way; `status` is what its reply began with."""
+
+    def __init__(self, receive: Receive, send: Send, most: int) -> None:
+        self._receive, self._send, self._most = receive, send, most
+        self._size, self._refused = 0, False
+        self.status = 0
+
+    async def refuse(self, error: ApiError) -> None:
+        """Answer for the application, which is not heard any more."""
+        self._refused, self.status = True, error.status
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        await self._send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": json.dumps(error.body()).encode()})
+
+    async def receive(self) -> Message:
+        """A part of the body, as long as it is not too long."""
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        if self._size > self._most and not self._refused and not self.status:
+            await self.refuse(_too_large(self._most))
+        return {"type": "http.disconnect"} if self._refused else message
+
+    async def send(self, message: Message) -> None:
+        """A part of the reply."""
+        if self._refused:
+            return
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+
+def _host(header: bytes) -> str | None:
+    try:
+        return urlsplit(f"//{header.decode('latin-1')}").hostname
+    except ValueError:
+        return None
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"the body has more than {most // 2**20} MiB: upload files, or start with a higher bound")
