@@ -28,8 +28,8 @@ MIB = 2**20
 class Server:
     """One server. `url` is for clients; `service` and `model` are looked at by tests."""
 
-    def __init__(self, folder, make_model, limits, relayed=None, settings=GATED):
-        self._folder, self._make, self._limits = folder, make_model, limits
+    def __init__(self, folder, make_model, limits, relayed=None, settings=GATED, **given):
+        self._folder, self._make, self._limits, self._given = folder, make_model, limits, given
         self._relayed, self._settings = relayed, settings
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._ready = threading.Event()
@@ -54,7 +54,8 @@ class Server:
         with contextlib.closing(Journal(self._folder)) as journal:
             self.service = Service(self.model, self._settings, journal, Admission(self._limits), files)
             relay = self._relayed and Relay(Address.given(self._relayed, "none"), timeout=20, connections=64)
-            config = uvicorn.Config(make_app(self.service, relay), log_level="error", timeout_graceful_shutdown=1)
+            app = make_app(self.service, relay, **self._given)
+            config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
             self._server = uvicorn.Server(config)
             self._ready.set()
             await self._server.serve(sockets=[sock])
@@ -65,11 +66,12 @@ def serving(tmp_path):
     """Starts servers: `serving(reply=…, window=…, **limits)`."""
     with contextlib.ExitStack() as held:
 
-        def start(reply=oracle, window=600, settings=GATED, **limits):
+        def start(reply=oracle, window=600, settings=GATED, evaluations=None, hosts=None, **limits):
             async def make():
                 return ScriptedModel(reply, window=window)
 
-            return held.enter_context(Server(tmp_path / "served", make, Limits(**limits), settings=settings))
+            given = {"settings": settings, "evaluations": evaluations, "hosts": hosts}
+            return held.enter_context(Server(tmp_path / "served", make, Limits(**limits), **given))
 
         yield start
 

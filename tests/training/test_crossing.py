@@ -11,6 +11,7 @@ from memagent.reading import Settings
 from memagent.reading.protocols import Gated
 from memagent.tasks.problem import Problem
 from memagent.training.crossing import crossed, helps
+from memagent.training.imitating import _balanced_rows, _plain_rows
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,17 @@ def test_only_a_protocol_that_keeps_can_be_asked(tokenizer):
     with pytest.raises(OptionError, match="in the gated protocol alone"):
         _ = sure(tokenizer, Settings(protocol="paper", chunk_tokens=90, memory_tokens=200)).keep_ids
     assert tokenizer.decode(sure(tokenizer, GATED).keep_ids) == "Keep"
+
+
+def test_keeping_weighs_as_much_as_changing_and_both_as_much_as_what_is_said(tokenizer, found):
+    keeps = [(one, "keep") for one in crossed(found, found, 6, (7,), random.Random(0))]
+    asked = [*((one.conversation, one.label) for one in found), *keeps]
+    weighed = _balanced_rows(asked)
+    labels = [label for _, label in asked]
+    for label in ("keep", "change"):
+        gates = [row.first for row, own in zip(weighed, labels, strict=True) if own == label]
+        assert sum(gates) == pytest.approx(0.25) and len(set(gates)) == 1
+    said = sum(row.weight * (len(row.conversation.completion) - (row.first is not None)) for row in weighed)
+    assert said == pytest.approx(0.5)
+    assert all(row.first is None for row, own in zip(weighed, labels, strict=True) if own == "answer")
+    assert sum(row.weight * len(row.conversation.completion) for row in _plain_rows(asked)) == pytest.approx(1.0)

@@ -1,5 +1,7 @@
 """Shared prefixes give the losses and gradients of the plain computation."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.training.conftest import group, policy
@@ -88,6 +90,18 @@ def test_loss_and_gradients_are_those_of_the_plain_computation(rank):
     largest = max(gradient.abs().max() for gradient in ours_gradients.values())
     for name, gradient in gradients(made, theirs).items():
         torch.testing.assert_close(ours_gradients[name], gradient, rtol=1e-5, atol=1e-5 * float(largest))
+
+
+def test_a_first_token_may_weigh_otherwise():
+    found = [replace(row, weight=0.5, first=2.0 if number % 2 else None) for number, row in enumerate(all_rows([1]))]
+    for batch in micro_batches(trees(found, share=True, most_columns=300), most_columns=300):
+        layout = lay_out(batch)
+        expected = [
+            weight
+            for row in layout.rows
+            for weight in [0.5 if row.first is None else 2.0] + [0.5] * (len(row.conversation.completion) - 1)
+        ]
+        assert layout.weights.tolist() == expected
 
 
 def test_what_is_shared_is_computed_once():

@@ -29,11 +29,15 @@ class Advantages:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One conversation with its rollout's advantage and the weight of each of its tokens in the loss."""
+    """One conversation with its rollout's advantage and the weight of each of its tokens in the loss.
+
+    `first` is the weight of the first token, which decides what a turn does, where it is another.
+    """
 
     conversation: Conversation
     advantage: float
     weight: float
+    first: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from memagent.errors import InputError
 from memagent.tasks.problem import Problem
 from memagent.training.advantages import Row
-from memagent.training.crossing import crossed
+from memagent.training.crossing import Label, crossed
+from memagent.training.experience import Conversation
 from memagent.training.learner import Learner
 from memagent.training.metrics import StepMetrics
 from memagent.training.oracle import Oracle, balanced
@@ -29,9 +31,7 @@ def imitate(
     seed: int,
 ) -> StepMetrics:
     """Learn `settings.conversations` turns of the problems' trajectories, and those that other problems make of their
-    sections (`crossing`); every token weighs the same.
-
-    A kept turn is one token, so that keeping and changing weigh alike at the token that decides.
+    sections (`crossing`). Every token weighs the same, or (`settings.balance`) keeping as much as changing.
 
     Raises:
         InputError: no problem has a trajectory; says why.
@@ -42,12 +42,12 @@ def imitate(
         raise InputError(f"none of {len(problems)} problems has a trajectory: {', '.join(refused)}")
     rng = random.Random(f"{seed}/{step}/picked")
     turns = balanced(found, settings.conversations, settings.changes, rng)
-    picked = [one.conversation for one in turns]
-    if settings.crossed:
-        picked += crossed(turns, found, settings.crossed, oracle.keep_ids, rng)
+    keep = oracle.keep_ids if settings.crossed else ()
+    asked = [(one.conversation, one.label) for one in turns]
+    asked += [(one, "keep") for one in crossed(turns, found, settings.crossed, keep, rng)]
     learning = time.monotonic()
-    weight = 1.0 / sum(len(one.completion) for one in picked)
-    mine = [Row(conversation, 0.0, weight) for conversation in learner.processes.mine(picked)]
+    rows = _balanced_rows(asked) if settings.balance else _plain_rows(asked)
+    mine = learner.processes.mine(rows)
     update = learner.imitate(learner.prepare(mine))
     now = time.monotonic()
     return StepMetrics(
@@ -58,7 +58,21 @@ def imitate(
         grad_norm=update.grad_norm,
         skipped=int(update.skipped),
         tokens=update.tokens,
-        learner_speed=sum(one.length for one in picked) / max(1e-9, now - learning),
+        learner_speed=sum(one.length for one, _ in asked) / max(1e-9, now - learning),
         sampled=len(found),
-        learnt=len(picked),
+        learnt=len(asked),
     )
+
+
+def _plain_rows(asked: Sequence[tuple[Conversation, Label]]) -> list[Row]:
+    """Every token weighs the same."""
+    weight = 1.0 / sum(len(one.completion) for one, _ in asked)
+    return [Row(one, 0.0, weight) for one, _ in asked]
+
+
+def _balanced_rows(asked: Sequence[tuple[Conversation, Label]]) -> list[Row]:
+    """Half of the loss is what is said; a quarter is keeping where that is right, and a quarter is changing."""
+    counts = Counter(label for _, label in asked)
+    said = sum(len(one.completion) - (label != "answer") for one, label in asked)
+    first = {label: 0.25 / counts[label] for label in ("keep", "change") if counts[label]}
+    return [Row(one, 0.0, 0.5 / max(1, said), first.get(label)) for one, label in asked]

@@ -135,7 +135,7 @@ def lay_out(batch: Sequence[Tree], *, device: torch.device | str = "cpu") -> Lay
         places=torch.tensor(places, dtype=torch.long, device=device),
         targets=torch.tensor(targets, dtype=torch.long, device=device),
         advantages=_spread([row.advantage for row in rows], lengths).to(device),
-        weights=_spread([row.weight for row in rows], lengths).to(device),
+        weights=_weights(rows, lengths).to(device),
         sampler=torch.tensor(sampler, dtype=torch.float32, device=device),
         rows=rows,
     )
@@ -154,6 +154,13 @@ def _columns(tree: Tree) -> tuple[list[int], list[int], list[int], list[int]]:
         branch += [number] * (len(ids) - len(branch))
         places += range(first, first + len(row.conversation.completion))
     return ids, positions, branch, places
+
+
+def _weights(rows: Sequence[Row], lengths: torch.Tensor) -> torch.Tensor:
+    weights = _spread([row.weight for row in rows], lengths)
+    for place, row in zip((lengths.cumsum(0) - lengths).tolist(), rows, strict=True):
+        weights[place] = row.weight if row.first is None else row.first
+    return weights
 
 
 def _spread(values: list[float], lengths: torch.Tensor) -> torch.Tensor:

@@ -97,6 +97,8 @@ class WarmStart:
     Each section is shown to `crossed` other problems besides, which it does not help; such turns share its
     computation. At the share `astray` of chunks that hold nothing the oracle errs and adds a sentence: not to be
     imitated, but what it does with such a memory is. `reply` says how it changes the gated protocol's memory.
+    With `balance` half of the loss is what is said, a quarter that what is to be kept is kept, and a quarter that what
+    is to be changed is changed; else every token weighs the same.
     """
 
     conversations: int = 64
@@ -104,6 +106,7 @@ class WarmStart:
     crossed: int = 0
     astray: float = 0.0
     reply: Literal["add", "write"] = "add"
+    balance: bool = False
 
     def check(self) -> None:
         """Raise OptionError where a value makes no sense."""
