@@ -25,6 +25,23 @@ GATED = Settings(protocol="gated", chunk_tokens=80, memory_tokens=200)
 MIB = 2**20
 
 
+class Held(ScriptedModel):
+    """Reads by rules, but holds from call number `after` on until `go` is set; `began` tells that it holds one."""
+
+    def __init__(self, after=0, **given):
+        super().__init__(oracle, **given)
+        self.after, self.calls = after, 0
+        self.began, self.go = threading.Event(), threading.Event()
+
+    async def generate(self, request):
+        self.calls += 1
+        if self.calls > self.after:
+            self.began.set()
+            while not self.go.is_set():
+                await asyncio.sleep(0.01)
+        return await super().generate(request)
+
+
 class Server:
     """One server. `url` is for clients; `service` and `model` are looked at by tests."""
 
@@ -66,9 +83,9 @@ def serving(tmp_path):
     """Starts servers: `serving(reply=…, window=…, **limits)`."""
     with contextlib.ExitStack() as held:
 
-        def start(reply=oracle, window=600, settings=GATED, evaluations=None, hosts=None, **limits):
+        def start(reply=oracle, window=600, settings=GATED, evaluations=None, hosts=None, model=None, **limits):
             async def make():
-                return ScriptedModel(reply, window=window)
+                return model or ScriptedModel(reply, window=window)
 
             given = {"settings": settings, "evaluations": evaluations, "hosts": hosts}
             return held.enter_context(Server(tmp_path / "served", make, Limits(**limits), **given))

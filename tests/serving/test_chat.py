@@ -7,7 +7,8 @@ import time
 import openai
 import pytest
 from tests.fake_endpoint import Fault, prompt_of
-from tests.reading.oracle import document_text, oracle
+from tests.reading.oracle import document_text
+from tests.serving.conftest import Held
 
 from memagent.models.scripted import tagged
 
@@ -143,44 +144,32 @@ def test_long_silences_are_kept_alive(serving, monkeypatch):
 
     monkeypatch.setattr("memagent.serving.api.KEEP_ALIVE_SECONDS", 0.05)
 
-    def slow(request):
-        time.sleep(0.1)
-        return oracle(request)
-
+    model = Held(after=1, window=600)
+    threading.Timer(0.5, model.go.set).start()
     messages = [{"role": "user", "content": f"{TEXT[:900]}\n\n{QUESTION}"}]
     body = {"model": "memagent", "stream": True, "messages": messages, "read": True}
-    reply = httpx2.post(f"{serving(reply=slow).url}/chat/completions", json=body, timeout=60)
+    reply = httpx2.post(f"{serving(model=model).url}/chat/completions", json=body, timeout=60)
     assert ": reading goes on" in reply.text and reply.text.rstrip().endswith("data: [DONE]")
 
 
 def test_a_client_that_goes_away_cancels_the_reading_and_the_same_goes_on(serving):
-    began, go = threading.Event(), threading.Event()
-    seen = []
-
-    def gated(request):
-        seen.append(request)
-        if len(seen) == 5:
-            began.set()
-            go.wait(5)
-        return oracle(request)
-
-    server = serving(reply=gated)
+    model = Held(after=4, window=600)
+    server = serving(model=model)
     messages = [{"role": "user", "content": f"{TEXT}\n\n{QUESTION}"}]
     with client(server) as sdk:
         stream = sdk.chat.completions.create(model="memagent", messages=messages, stream=True)
         next(iter(stream))
-        assert began.wait(10)
+        assert model.began.wait(10)
         stream.close()
-    go.set()
     deadline = time.monotonic() + 10
     while server.service.admission.running and time.monotonic() < deadline:
         time.sleep(0.05)
     assert server.service.admission.running == 0
-    made = len(seen)
+    model.go.set()
+    made = [request.prompt.text for request in model.requests]
     assert ask(server).choices[0].message.content == " ".join(FACTS)
-    chunks = {request.prompt.text for request in seen if "<section>" in request.prompt.text}
-    again = [request.prompt.text for request in seen[made:]]
-    assert made < len(chunks) and len(set(again) & {request.prompt.text for request in seen[: made - 1]}) == 0
+    again = [request.prompt.text for request in model.requests[len(made) :]]
+    assert len(made) == 4 and not set(made) & set(again)
 
 
 def test_through_an_endpoint_a_short_chat_passes_as_it_is(fronting):

@@ -1,11 +1,13 @@
 """Keys, queues, sizes and what is wrong with a request: the right status, and a body as OpenAI's."""
 
 import threading
+import time
 
 import httpx2
 import openai
 import pytest
-from tests.reading.oracle import document_text, oracle
+from tests.reading.oracle import document_text
+from tests.serving.conftest import Held
 
 MESSAGES = [{"role": "user", "content": f"{document_text(20)}\n\nWhich keys?"}]
 BODY = {"model": "memagent", "messages": MESSAGES}
@@ -13,6 +15,13 @@ BODY = {"model": "memagent", "messages": MESSAGES}
 
 def body_of(number):
     return {**BODY, "messages": [{"role": "user", "content": f"{document_text(20)}\n\nWhich keys, {number}?"}]}
+
+
+def until(holds):
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def post(server, body=None, path="/chat/completions", key="any", **given):
@@ -87,49 +96,35 @@ def test_a_model_that_is_not_here(serving):
 
 
 def test_a_full_queue_says_when_to_come_back(serving):
-    go, began = threading.Event(), threading.Event()
-
-    def waits(request):
-        began.set()
-        go.wait(20)
-        return oracle(request)
-
-    server = serving(reply=waits, at_once=1, queue=1)
+    model = Held(window=600)
+    server = serving(model=model, at_once=1, queue=1)
     replies = []
     bodies = [body_of(number) for number in range(3)]
     threads = [threading.Thread(target=lambda body=body: replies.append(post(server, body))) for body in bodies[:2]]
     threads[0].start()
-    assert began.wait(10)
+    assert model.began.wait(10)
     threads[1].start()
-    while not server.service.admission.waiting:
-        pass
+    until(lambda: server.service.admission.waiting)
     turned_away = post(server, bodies[2])
     assert turned_away.status_code == 429 and int(turned_away.headers["retry-after"]) >= 1
     assert httpx2.get(f"{server.root}/health").json()["waiting"] == 1
-    go.set()
+    model.go.set()
     for thread in threads:
         thread.join(20)
     assert [reply.status_code for reply in replies] == [200, 200]
 
 
 def test_one_key_cannot_take_all_places(serving):
-    go, began = threading.Event(), threading.Event()
-
-    def waits(request):
-        began.set()
-        go.wait(20)
-        return oracle(request)
-
-    server = serving(reply=waits, at_once=4, per_key=1, keys=("a-key", "b-key"))
+    model = Held(window=600)
+    server = serving(model=model, at_once=4, per_key=1, keys=("a-key", "b-key"))
     threads = [threading.Thread(target=post, args=(server, BODY), kwargs={"key": "a-key"})]
     threads[0].start()
-    assert began.wait(10)
+    assert model.began.wait(10)
     assert post(server, BODY, key="a-key").status_code == 429
     threads.append(threading.Thread(target=post, args=(server, BODY), kwargs={"key": "b-key"}))
     threads[1].start()
-    while server.service.admission.running < 2:
-        pass
-    go.set()
+    until(lambda: server.service.admission.running == 2)
+    model.go.set()
     for thread in threads:
         thread.join(20)
 

@@ -97,12 +97,12 @@ function App() {
   const now = usePlace();
   const [found, setFound] = useState(null);
   const [error, setError] = useState(null);
-  const [at, setAt] = useState(null);
+  const [where, setWhere] = useState(null);
   const reading = now.get("reading"), beside = now.get("beside");
   const look = () => api.readings().then((list) => (setFound(list), setError(null)), setError);
   useEffect(() => {
     look();
-    setAt(null);
+    setWhere(null);
     const timer = setInterval(look, 5000);
     return () => clearInterval(timer);
   }, [reading, beside]);
@@ -117,10 +117,10 @@ function App() {
       <${Evaluations} />
     </aside>
     <div class=${beside ? "desk compared" : "desk"}>
-      ${reading ? html`<${ReadingView} key=${reading} id=${reading} onOpen=${open} at=${beside ? at : undefined} onStep=${setAt} />`
+      ${reading ? html`<${ReadingView} key=${reading} id=${reading} onOpen=${open} where=${beside ? where : null} onStep=${setWhere} />`
         : html`<p class="quiet">Ask a document, or open a reading. Left and right step through its chunks, up and down through
           its changes, <kbd>e</kbd> edits the memory.</p>`}
-      ${beside ? html`<${ReadingView} key=${beside} id=${beside} onOpen=${open} at=${at} onStep=${setAt} compact />` : null}
+      ${beside ? html`<${ReadingView} key=${beside} id=${beside} onOpen=${open} where=${where} onStep=${setWhere} compact />` : null}
     </div>
   </div>`;
 }

@@ -114,37 +114,41 @@ function Editor({ memory, onSave, onCancel }) {
   </form>`;
 }
 
-export function ReadingView({ id, onOpen, at: given, onStep, compact = false }) {
+// `where` is a character of the document: of two readings side by side each shows its own chunk that holds it.
+export function ReadingView({ id, onOpen, where = null, onStep, compact = false }) {
   const [found, error] = useReading(id);
   const [own, setOwn] = useState(null);
   const [editing, setEditing] = useState(false);
   const [jump, setJump] = useState(null);
   const [problem, setProblem] = useState("");
   const chunks = found ? found.turns.outcomes.length : 0;
-  const at = Math.max(0, Math.min(chunks - 1, given ?? own ?? chunks - 1));
+  const given = where === null || !found ? -1 : found.turns.ends.findIndex((end) => end >= where);
+  const at = Math.max(0, Math.min(chunks - 1, given >= 0 ? given : own ?? chunks - 1));
+  const place = useRef(at); // as it is after the last key, though it may not be drawn yet
+  place.current = at;
   const step = useCallback((to) => {
-    const place = Math.max(0, Math.min(chunks - 1, to));
-    setOwn(place);
+    place.current = Math.max(0, Math.min(chunks - 1, to));
+    setOwn(place.current);
     setJump(null);
-    if (onStep) onStep(place);
-  }, [chunks, onStep]);
+    if (onStep && found) onStep(found.turns.ends[place.current]);
+  }, [chunks, found, onStep]);
   const changed = useMemo(() => new Set(found ? found.turns.changes.map((one) => one.at) : []), [found]);
 
   useEffect(() => {
     if (compact) return undefined;
     const press = (event) => {
       if (/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) || event.ctrlKey || event.metaKey) return;
-      const places = [...changed].sort((a, b) => a - b);
+      const places = [...changed].sort((a, b) => a - b), now = place.current;
       const moves = {
-        ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: chunks - 1,
-        ArrowDown: places.find((one) => one > at) ?? at, ArrowUp: places.findLast((one) => one < at) ?? at,
+        ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: chunks - 1,
+        ArrowDown: places.find((one) => one > now) ?? now, ArrowUp: places.findLast((one) => one < now) ?? now,
       };
       if (event.key in moves) (event.preventDefault(), step(moves[event.key]));
       if (event.key === "e" && chunks) (event.preventDefault(), setEditing(true));
     };
     window.addEventListener("keydown", press);
     return () => window.removeEventListener("keydown", press);
-  }, [at, chunks, changed, step, compact]);
+  }, [chunks, changed, step, compact]);
 
   if (error) return html`<p role="alert">${error}</p>`;
   if (!found) return html`<p aria-busy="true">The reading comes</p>`;
