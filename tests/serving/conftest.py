@@ -30,12 +30,12 @@ class Held(ScriptedModel):
 
     def __init__(self, after=0, **given):
         super().__init__(oracle, **given)
-        self.after, self.calls = after, 0
+        self.after, self.seen = after, 0
         self.began, self.go = threading.Event(), threading.Event()
 
     async def generate(self, request):
-        self.calls += 1
-        if self.calls > self.after:
+        self.seen += 1
+        if self.seen > self.after:
             self.began.set()
             while not self.go.is_set():
                 await asyncio.sleep(0.01)

@@ -144,11 +144,12 @@ def test_long_silences_are_kept_alive(serving, monkeypatch):
 
     monkeypatch.setattr("memagent.serving.api.KEEP_ALIVE_SECONDS", 0.05)
 
-    model = Held(after=1, window=600)
-    threading.Timer(0.5, model.go.set).start()
+    model = Held(window=600)
+    server = serving(model=model)
+    threading.Timer(1.0, model.go.set).start()
     messages = [{"role": "user", "content": f"{TEXT[:900]}\n\n{QUESTION}"}]
     body = {"model": "memagent", "stream": True, "messages": messages, "read": True}
-    reply = httpx2.post(f"{serving(model=model).url}/chat/completions", json=body, timeout=60)
+    reply = httpx2.post(f"{server.url}/chat/completions", json=body, timeout=60)
     assert ": reading goes on" in reply.text and reply.text.rstrip().endswith("data: [DONE]")
 
 
