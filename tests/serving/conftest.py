@@ -17,6 +17,7 @@ from memagent.models.endpoint.address import Address
 from memagent.reading import Journal
 from memagent.serving.admission import Admission, Limits
 from memagent.serving.app import make_app
+from memagent.serving.feeds import Feeds
 from memagent.serving.files import Files
 from memagent.serving.relay import Relay
 from memagent.serving.service import Service
@@ -71,7 +72,8 @@ class Server:
         with contextlib.closing(Journal(self._folder)) as journal:
             self.service = Service(self.model, self._settings, journal, Admission(self._limits), files)
             relay = self._relayed and Relay(Address.given(self._relayed, "none"), timeout=20, connections=64)
-            app = make_app(self.service, relay, **self._given)
+            feeds = Feeds(self.service, self._folder / "feeds", most_bytes=bounds["one_bytes"])
+            app = make_app(self.service, relay, feeds=feeds, **self._given)
             config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
             self._server = uvicorn.Server(config)
             self._ready.set()

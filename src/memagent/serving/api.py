@@ -19,11 +19,12 @@ from memagent.documents import Document
 from memagent.errors import MemagentError
 from memagent.reading.run import Progress
 from memagent.serving.bodies import KEEP_ALIVE, Frame, Watch, event
-from memagent.serving.errors import ApiError, from_memagent
+from memagent.serving.errors import ApiError, from_memagent, invalid
+from memagent.serving.feeds import Feeds
 from memagent.serving.messages import Asked
 from memagent.serving.metrics import Metrics
 from memagent.serving.relay import Relay
-from memagent.serving.schemas import ChatRequest
+from memagent.serving.schemas import ChatRequest, FeedPart, NewFeed
 from memagent.serving.service import Done, Service
 
 ALIAS = "memagent"  # by which the model behind us can be called, too
@@ -34,8 +35,8 @@ PIECE = 2**16  # bytes of a file that is being uploaded
 class Api:
     """The routes of one server. `relay` reaches the endpoint behind us; None: the model runs here."""
 
-    def __init__(self, service: Service, metrics: Metrics, relay: Relay | None = None) -> None:
-        self._service, self._metrics, self._relay = service, metrics, relay
+    def __init__(self, service: Service, metrics: Metrics, feeds: Feeds, relay: Relay | None = None) -> None:
+        self._service, self._metrics, self._feeds, self._relay = service, metrics, feeds, relay
         self.router = APIRouter()
         add = self.router.add_api_route
         add("/v1/chat/completions", self.chat, methods=["POST"], response_model=None)
@@ -46,6 +47,10 @@ class Api:
         add("/v1/files/{identity}", self.one_file, methods=["GET"])
         add("/v1/files/{identity}", self.delete_file, methods=["DELETE"])
         add("/v1/files/{identity}/content", self.content, methods=["GET"], response_class=FileResponse)
+        add("/v1/feeds", self.new_feed, methods=["POST"])
+        add("/v1/feeds/{identity}", self.feed, methods=["GET"])
+        add("/v1/feeds/{identity}/parts", self.feed_part, methods=["POST"])
+        add("/v1/feeds/{identity}/answer", self.feed_answer, methods=["POST"])
         add("/health", self.health, methods=["GET"])
         add("/metrics", self.counts, methods=["GET"], response_class=Response)
 
@@ -107,6 +112,24 @@ class Api:
         """Forget a file."""
         self._service.files.delete(self._owner(request), identity)
         return {"id": identity, "object": "file", "deleted": True}
+
+    async def new_feed(self, request: Request, asked: NewFeed) -> dict[str, Any]:
+        """Begin a source that grows."""
+        if not asked.problem.strip():
+            raise invalid("the problem is empty: say what the source is to be read for", param="problem")
+        return self._feeds.create(self._owner(request), asked.problem).as_json()
+
+    async def feed(self, request: Request, identity: str) -> dict[str, Any]:
+        """A growing source: its memory, how far it is read, and the last answer."""
+        return self._feeds.get(self._owner(request), identity).as_json()
+
+    async def feed_part(self, request: Request, identity: str, part: FeedPart) -> dict[str, Any]:
+        """Add to a growing source; it is read on by itself."""
+        return self._feeds.post(self._owner(request), identity, part.text).as_json()
+
+    async def feed_answer(self, request: Request, identity: str) -> dict[str, Any]:
+        """The answer from all that has come, once that is read."""
+        return (await self._feeds.answer(self._owner(request), identity)).as_json()
 
     async def health(self) -> dict[str, Any]:
         """That the server is there, and what it is busy with."""

@@ -20,6 +20,7 @@ from memagent.serving.api import Api
 from memagent.serving.background import Background
 from memagent.serving.doorway import Doorway
 from memagent.serving.errors import ApiError, from_memagent, invalid
+from memagent.serving.feeds import Feeds
 from memagent.serving.inspector import Inspector
 from memagent.serving.metrics import Metrics
 from memagent.serving.relay import Relay
@@ -40,6 +41,7 @@ def make_app(
     service: Service,
     relay: Relay | None = None,
     *,
+    feeds: Feeds,
     evaluations: Path | None = None,
     hosts: Sequence[str] | None = None,
 ) -> FastAPI:
@@ -54,6 +56,7 @@ def make_app(
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
         await background.stop()
+        await feeds.stop()
         if relay is not None:
             await relay.aclose()
         await service.model.aclose()
@@ -66,7 +69,7 @@ def make_app(
         redoc_url=None,
         responses={status: {"description": text} for status, text in _TOLD.items()},
     )
-    app.include_router(Api(service, metrics, relay).router)
+    app.include_router(Api(service, metrics, feeds, relay).router)
     app.include_router(Inspector(service, background, evaluations).router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(MemagentError, _own_error)

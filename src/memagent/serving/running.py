@@ -16,6 +16,7 @@ from memagent.reading import Journal, Settings
 from memagent.reading.journal import data_folder
 from memagent.serving.admission import Admission, Limits
 from memagent.serving.app import make_app
+from memagent.serving.feeds import Feeds
 from memagent.serving.files import Files
 from memagent.serving.relay import Relay
 from memagent.serving.service import Service
@@ -48,7 +49,9 @@ async def serve(
         relay = Relay(Address.given(options.base_url, None), timeout=options.timeout, connections=1024)
     with contextlib.closing(Journal.default()) as journal, _listening(host, port) as sock:
         service = Service(model, settings, journal, Admission(limits), files, options.as_json())
-        app = make_app(service, relay, evaluations=evaluations, hosts=LOOPBACK if host in LOOPBACK else None)
+        feeds = Feeds(service, data_folder() / "feeds", most_bytes=limits.body_mib * 2**20)
+        hosts = LOOPBACK if host in LOOPBACK else None
+        app = make_app(service, relay, feeds=feeds, evaluations=evaluations, hosts=hosts)
         config = uvicorn.Config(
             app,
             log_level="warning",

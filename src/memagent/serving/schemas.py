@@ -5,7 +5,7 @@ It does not know what is done with them.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
@@ -52,6 +52,18 @@ class NamedText(BaseModel):
     model_config = ConfigDict(extra="allow")
     text: str = Field(min_length=1)
     name: str | None = None
+
+
+class NewFeed(BaseModel):
+    """`POST /v1/feeds`: what a growing source is read for."""
+
+    problem: str = Field(min_length=1, max_length=100_000)
+
+
+class FeedPart(BaseModel):
+    """`POST /v1/feeds/ID/parts`: what has come."""
+
+    text: str = Field(min_length=1)
 
 
 class StreamOptions(BaseModel):
@@ -108,6 +120,3 @@ class ChatRequest(BaseModel):
     def texts(self) -> list[str]:
         """The documents that came along."""
         return [one if isinstance(one, str) else one.text for one in self.documents or ()]
-
-
-Body = dict[str, Any]

@@ -1,0 +1,77 @@
+"""A source that is posted to in parts is read as it comes, and asked at any time."""
+
+import time
+
+import httpx2
+from tests.reading.oracle import document_text
+
+TEXT = document_text(40)
+FACTS = [f"Key {n} is value{n}." for n in range(40) if n % 7 == 3]
+
+
+def call(server, method, path, body=None, key="any"):
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx2.request(method, f"{server.url}/feeds{path}", json=body, headers=headers, timeout=30)
+
+
+def created(server, key="any"):
+    return call(server, "POST", "", {"problem": "Which keys?"}, key).json()["id"]
+
+
+def test_parts_are_read_as_they_come(serving):
+    server = serving()
+    identity = created(server)
+    for at in range(0, len(TEXT), 2500):
+        assert call(server, "POST", f"/{identity}/parts", {"text": TEXT[at : at + 2500]}).status_code == 200
+    deadline = time.monotonic() + 20
+    while (told := call(server, "GET", f"/{identity}").json())["read"] < len(TEXT):
+        assert time.monotonic() < deadline and told["error"] is None
+        time.sleep(0.05)
+    assert told["characters"] == len(TEXT) and told["memory"].splitlines() == FACTS
+    assert told["answer"] == " ".join(FACTS)
+
+
+def test_a_feed_can_be_asked_at_any_time(serving):
+    server = serving()
+    identity = created(server)
+    assert call(server, "POST", f"/{identity}/answer").status_code == 400
+    half = len(TEXT) // 2
+    call(server, "POST", f"/{identity}/parts", {"text": TEXT[:half]})
+    first = call(server, "POST", f"/{identity}/answer").json()
+    assert first["answer"] == " ".join(fact for fact in FACTS if TEXT.index(fact) < half) and first["read"] == half
+    calls = len(server.model.requests)
+    assert call(server, "POST", f"/{identity}/answer").json() == first and len(server.model.requests) == calls
+    call(server, "POST", f"/{identity}/parts", {"text": TEXT[half:]})
+    last = call(server, "POST", f"/{identity}/answer").json()
+    assert last["answer"] == " ".join(FACTS)
+    assert all(TEXT[one["start"] : one["end"]] == one["quote"] for one in last["evidence"])
+
+
+def test_a_feed_outlives_the_server(serving):
+    server = serving()
+    identity = created(server)
+    call(server, "POST", f"/{identity}/parts", {"text": TEXT[:6000]})
+    before = call(server, "POST", f"/{identity}/answer").json()
+    again = serving()
+    told = call(again, "GET", f"/{identity}").json()
+    assert (told["memory"], told["read"], told["characters"]) == (before["memory"], 6000, 6000)
+    call(again, "POST", f"/{identity}/parts", {"text": TEXT[6000:]})
+    assert call(again, "POST", f"/{identity}/answer").json()["answer"] == " ".join(FACTS)
+    assert len(again.model.requests) < len(server.model.requests) + 10
+
+
+def test_each_key_has_its_own(serving):
+    server = serving(keys=("a-key", "b-key"))
+    identity = created(server, "a-key")
+    for method, path in (("GET", ""), ("POST", "/answer")):
+        assert call(server, method, f"/{identity}{path}", key="b-key").status_code == 404
+    assert call(server, "POST", f"/{identity}/parts", {"text": "x"}, "b-key").status_code == 404
+    assert call(server, "GET", "/feed-..%2f..", key="a-key").status_code == 404
+
+
+def test_a_feed_has_a_bound(serving):
+    server = serving(body_mib=1)
+    identity = created(server)
+    part = {"text": "word " * 150_000}
+    assert call(server, "POST", f"/{identity}/parts", part).status_code == 200
+    assert call(server, "POST", f"/{identity}/parts", part).status_code == 413
