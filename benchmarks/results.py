@@ -31,7 +31,6 @@ from memagent.models.shipped import FOLDER as SHIPPED
 KEPT = Path(__file__).parent / "results.csv"
 RUNS = Path("runs/results")
 PAGE, PICTURE = Path("docs/results.md"), Path("docs/results.png")
-WARM = Path("runs/reader-warm/adapter")
 BASE = ("--model", "local:smollm2-135m")
 QUESTIONS = ("--source", "data/hotpotqa.jsonl.gz", "--paragraphs", "data/wikipedia_paragraphs.jsonl.gz")
 NEEDLES = (
@@ -73,7 +72,6 @@ class Stretch:
 
 METHODS = (
     Method("reader", (), SHIPPED),
-    Method("warm start only", ("--adapter", str(WARM)), WARM),
     Method("untrained", BASE),
     Method("full", BASE),
     Method("full+yarn", BASE),
@@ -116,7 +114,7 @@ def measure(stretch: Stretch, method: Method, task: str, samples: int) -> None:
     """Run one cell and keep its lines."""
     folder = RUNS / method.model / f"{method.name}-{task}-{stretch.length}-{samples}".replace(" ", "-")
     suite = ["ruler-hqa", *QUESTIONS] if task == "ruler-hqa" else ["ruler", "--tasks", task]
-    if method.name in ("reader", "warm start only", "untrained"):
+    if method.name in ("reader", "untrained"):
         how = ["--protocols", "gated"]
     elif method.name == "paper":
         how = ["--protocols", "paper"]
