@@ -67,5 +67,6 @@ def command(host: str, port: int, keys: tuple[str, ...], evaluations: Path | Non
     limits = Limits(keys=keys, **{name: given[name] for name in names})
     console = for_eyes()
     report = lambda line: console.print(line, soft_wrap=True)  # noqa: E731
-    model, settings, where = pick_model(given), pick_settings(given), {"host": host, "port": port}
-    return asyncio.run(serve(model, settings, limits, evaluations=evaluations, report=report, **where))
+    model, settings = pick_model(given), pick_settings(given)
+    work = serve(model, settings, limits, host=host, port=port, evaluations=evaluations, report=report)
+    return asyncio.run(work)

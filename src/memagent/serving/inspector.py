@@ -62,7 +62,7 @@ class Inspector:
         add = self.router.add_api_route
         add("/", self.page, methods=["GET"])
         add("/page/{name:path}", self.part, methods=["GET"])
-        add("/api/readings", self.list, methods=["GET"])
+        add("/api/readings", self.list_readings, methods=["GET"])
         add("/api/readings", self.begin, methods=["POST"])
         add("/api/readings/{identity}", self.reading, methods=["GET"])
         add("/api/readings/{identity}/text", self.text, methods=["GET"])
@@ -82,7 +82,7 @@ class Inspector:
         headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
         return FileResponse(path, media_type=_KINDS.get(path.suffix, "application/octet-stream"), headers=headers)
 
-    async def list(self, request: Request) -> list[dict[str, Any]]:
+    async def list_readings(self, request: Request) -> list[dict[str, Any]]:
         """The newest readings."""
         owner = self._owner(request)
         mine = (entry for entry in self._service.journal.entries() if _sees(owner, entry))
