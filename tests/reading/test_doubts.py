@@ -180,6 +180,7 @@ def test_a_journal_of_the_version_before_goes_on(tmp_path):
     Journal(tmp_path).close()
     with sqlite3.connect(tmp_path / "journal.db") as database:
         database.execute("ALTER TABLE calls DROP COLUMN logprob")
+        database.execute("ALTER TABLE readings DROP COLUMN start")
         database.execute("PRAGMA user_version = 1")
     database.close()
     _, held = read(HELD, Journal(tmp_path))

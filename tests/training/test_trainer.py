@@ -226,5 +226,8 @@ def test_two_processes_learn_what_one_does(base, problems, tmp_path, tuning):
             assert two[name] == pytest.approx(value, rel=relative, abs=1e-6), name
     (_, ours), (_, theirs) = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, value in ours.items():
-        # Of gradients near zero AdamW makes steps of up to lr; hence a tenth of that.
-        torch.testing.assert_close(theirs[name], value, rtol=1e-3, atol=1e-3)
+        # Of gradients near zero AdamW makes steps of up to lr, whichever way they are rounded: that may be seen in one
+        # element of a thousand, and nowhere in more than two steps of lr.
+        apart = (theirs[name] - value).abs()
+        assert (apart > 1e-3 + 1e-3 * value.abs()).float().mean() <= 1e-3, name
+        assert apart.max() <= 2e-2, name

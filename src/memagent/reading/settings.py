@@ -112,7 +112,8 @@ class Plan:
             raise OptionError("--temperature must be from 0 to 2 and --top-p above 0 and at most 1")
         if not 0 <= self.gate < 1:
             raise OptionError(f"--gate is a probability from 0 to below 1, not {self.gate}")
-        if (self.gate or self.verbatim or self.confirm) and not self.wording().can_keep:
+        can_keep = self.wording().can_keep
+        if (self.gate or self.verbatim or self.confirm) and not can_keep:
             raise OptionError("--gate, --verbatim and --confirm are for --protocol gated")
 
     def wording(self) -> ReadingProtocol:
