@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablations import memagent
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import draw_curve
 from memagent.evaluation.reporting.markdown import markdown
@@ -122,9 +121,7 @@ def measure(stretch: Stretch, method: Method, task: str, samples: int) -> None:
         how = ["--protocols", "gated", "--baseline", method.name]
     resume = ["--resume"] if (folder / "recipe.toml").exists() else []
     command = ["eval", *suite, "--lengths", stretch.length, "--limit", str(samples), *how, *method.options, *resume]
-    done = subprocess.run([sys.executable, "-m", "memagent", *command, "-o", str(folder)], check=False)
-    if done.returncode:
-        raise SystemExit(done.returncode)
+    memagent(*command, "-o", folder)
     lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
     found = [Outcome.from_json(json.loads(line)) for line in lines]
     wanted = how[-1]
@@ -196,7 +193,10 @@ def _outcome(line: dict[str, str]) -> Outcome:
 
 def report() -> None:
     """The page and the picture."""
-    table = Table.of(list(outcomes()), [])
+    measured = list(outcomes())
+    if not measured:
+        raise SystemExit(f"nothing is measured yet with these weights in {KEPT}: run it first")
+    table = Table.of(measured, [])
     about = [
         "made by `python benchmarks/results.py report` from benchmarks/results.csv",
         "measured by `python benchmarks/results.py run`, which calls `memagent eval` for each cell",

@@ -13,6 +13,7 @@ from memagent.cli.options import model_options, pick_model, pick_settings, readi
 from memagent.cli.outcome import for_eyes
 from memagent.errors import OptionError
 from memagent.extras import extra
+from memagent.models.endpoint.address import LOOPBACK
 
 
 @click.command("serve", short_help="Serve documents of any length to every OpenAI client.")
@@ -58,7 +59,7 @@ def command(host: str, port: int, keys: tuple[str, ...], evaluations: Path | Non
     with extra("serve", "serving"):
         import uvicorn  # noqa: F401
     from memagent.serving.admission import Limits
-    from memagent.serving.running import LOOPBACK, serve
+    from memagent.serving.running import serve
 
     if host not in LOOPBACK and not keys:
         raise OptionError(f"--host {host} lets other machines in: give them an --api-key (or MEMAGENT_API_KEYS)")

@@ -6,7 +6,7 @@ It does not know documents, memories or protocols: a prompt is a user turn made 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from memagent.tokens import Tokenizer
@@ -61,6 +61,13 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     one_token: str | None = None
     logprobs: bool = False
+
+
+def seeded(request: Request, count: int) -> list[Request]:
+    """`count` requests that differ in their seeds alone, where there is one: the given one first."""
+    seed = request.sampling.seed
+    seeds = [None if seed is None else seed + number for number in range(count)]
+    return [replace(request, sampling=replace(request.sampling, seed=one)) for one in seeds]
 
 
 @dataclass(frozen=True, slots=True)

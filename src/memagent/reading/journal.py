@@ -266,9 +266,11 @@ class Journal:
             raise InputError(f"{what} with {reading_id!r}: `memagent readings` lists them")
         return rows[0]
 
-    def turns(self, reading_id: str) -> list[dict[str, Any]]:
-        """The accepted turns in order, as plain records; `memory` is None where it did not change."""
-        cursor = self._database.execute("SELECT * FROM turns WHERE reading = ? ORDER BY position", (reading_id,))
+    def turns(self, reading_id: str, first: int = 0) -> list[dict[str, Any]]:
+        """The accepted turns from number `first` on in order, as plain records; `memory` is None where it did not
+        change."""
+        wanted = "SELECT * FROM turns WHERE reading = ? AND position >= ? ORDER BY position"
+        cursor = self._database.execute(wanted, (reading_id, first))
         names = [column[0] for column in cursor.description]
         rows = [dict(zip(names, row, strict=True)) for row in cursor]
         for row in rows:

@@ -11,12 +11,12 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from memagent.documents import Document, cut
 from memagent.errors import DocumentError, InputError
-from memagent.models.base import Model, Request, Sampling
+from memagent.models.base import Model, Request, Sampling, seeded
 from memagent.reading.asking import Asker, Purse
 from memagent.reading.guard import Guard
 from memagent.reading.journal import Entry, Journal, new_id
@@ -129,11 +129,10 @@ class Reader:
             prompt=self.plan.wording().answer_prompt(problem, memory),
             max_tokens=max_tokens or self.plan.answer_tokens,
             thinking_tokens=self.plan.thinking_tokens,
+            sampling=sampling,
         )
-        seeds = [None if sampling.seed is None else sampling.seed + number for number in range(count)]
-        asked = [replace(request, sampling=replace(sampling, seed=seed)) for seed in seeds]
         replies = []
-        for completion in await together([self.model.generate(one) for one in asked]):
+        for completion in await together([self.model.generate(one) for one in seeded(request, count)]):
             text = guard.restore(completion.text)
             replies.append(Reply(text, parse_answer(text, self.plan.answer_form), completion.finish == "length"))
         return replies

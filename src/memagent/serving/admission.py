@@ -45,7 +45,7 @@ class Admission:
         self._seconds = _FIRST_GUESS
 
     def who(self, authorization: str | None) -> str:
-        """The owner that a request's Authorization header names.
+        """The owner that a request's Authorization header names: a word of letters and digits, never the key.
 
         Raises:
             ApiError: 401, where keys are asked for and none of them was given.

@@ -5,7 +5,7 @@ It does not know what requests mean.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def make_app(
     *,
     feeds: Feeds,
     evaluations: Path | None = None,
-    hosts: Sequence[str] | None = None,
+    hosts: Collection[str] | None = None,
 ) -> FastAPI:
     """The server's application; `relay` reaches the endpoint behind it, if there is one.
 

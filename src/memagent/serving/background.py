@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from memagent.documents import Document
 from memagent.errors import MemagentError
-from memagent.reading import Reader
 from memagent.reading.result import Start
 from memagent.reading.run import OnProgress, Progress, Run
 from memagent.serving.errors import ApiError
@@ -54,11 +53,9 @@ class Background:
         note: OnProgress,
         begun: asyncio.Future[str],
     ) -> None:
-        service = self.service
-        options = {**service.options, "owner": owner}
-        reader = Reader(service.model, service.settings, journal=service.journal, on_progress=note, options=options)
+        reader = self.service.reader(owner, note)
         try:
-            async with service.admission.place(owner):
+            async with self.service.admission.place(owner):
                 await reader.read(document, problem, start=start)
         except (ApiError, MemagentError) as error:
             if begun.done():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +26,7 @@ GONE = 499  # as nginx counts clients that went away
 class Doorway:
     """ASGI middleware. Bodies have at most `most_bytes`; only requests to one of `hosts` come in (None: to any)."""
 
-    def __init__(self, app: App, *, metrics: Metrics, most_bytes: int, hosts: Sequence[str] | None) -> None:
+    def __init__(self, app: App, *, metrics: Metrics, most_bytes: int, hosts: Collection[str] | None) -> None:
         self._app, self._metrics, self._most, self._hosts = app, metrics, most_bytes, hosts
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -7,7 +7,6 @@ not know HTTP.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import secrets
@@ -17,7 +16,7 @@ from typing import Any
 
 from memagent.documents import open_document
 from memagent.errors import DocumentError, MemagentError
-from memagent.reading import Reader, Reading
+from memagent.reading import Reading
 from memagent.reading.protocols import NO_MEMORY
 from memagent.reading.result import Start
 from memagent.serving.errors import ApiError, invalid
@@ -149,14 +148,12 @@ class Feeds:
                 document = await asyncio.to_thread(open_document, str(feed.folder / _TEXT))
             except DocumentError:  # white space alone so far
                 return
-            service = self._service
-            options = {**service.options, "owner": owner}
-            reader = Reader(service.model, service.settings, journal=service.journal, options=options)
-            async with service.admission.place(owner):
+            reader = self._service.reader(owner)
+            async with self._service.admission.place(owner):
                 start = feed.start if feed.start.characters else None
                 feed.reading = await reader.read(document, feed.problem, start=start)
             feed.start, feed.error = Start(feed.reading.memory, document.characters), None
             feed.keep()
 
     def _of(self, owner: str) -> Path:
-        return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:16]
+        return self._folder / owner

@@ -6,7 +6,6 @@ It does not know readings; a file's text is opened by `memagent.documents`.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import secrets
@@ -135,7 +134,7 @@ class Files:
         return place
 
     def _of(self, owner: str) -> Path:
-        return self._folder / hashlib.sha256(owner.encode()).hexdigest()[:16]
+        return self._folder / owner
 
     def _used(self) -> int:
         return sum(one.stat().st_size for one in self._folder.glob(f"*/*/{_CONTENT}/*"))

@@ -108,7 +108,8 @@ class Inspector:
         """A reading with its turns from number `after` on."""
         entry = self._entry(request, identity)
         run = self._background.running.get(entry.id)
-        turns = self._service.journal.turns(entry.id)
+        after = max(0, after)
+        turns = self._service.journal.turns(entry.id, after)
         return {
             "id": entry.id,
             "document": entry.document,
@@ -117,9 +118,9 @@ class Inspector:
             "result": entry.result,
             "running": run is not None,
             "share": run.position / max(1, run.characters) if run else 1.0,
-            "total": entry.result and len(turns),
+            "total": entry.result and after + len(turns),
             "error": self._background.errors.get(entry.id),
-            "turns": _turns(turns, max(0, after)),
+            "turns": _turns(turns, after),
         }
 
     async def text(self, request: Request, identity: str, start: int, end: int) -> dict[str, str]:
@@ -171,9 +172,8 @@ def _sees(owner: str, entry: Entry) -> bool:
     return owner == ANYONE or entry.options.get("owner") == owner
 
 
-def _turns(turns: list[dict[str, Any]], after: int) -> dict[str, Any]:
-    """Turns as columns; what changed the memory, with its evidence, beside them."""
-    news = turns[after:]
+def _turns(news: list[dict[str, Any]], after: int) -> dict[str, Any]:
+    """Turns from number `after` on as columns; what changed the memory, with its evidence, beside them."""
     changes = [
         {"at": after + number, "memory": turn["memory"], "evidence": turn["evidence"]}
         for number, turn in enumerate(news)

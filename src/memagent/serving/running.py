@@ -11,7 +11,7 @@ import uvicorn
 
 from memagent.errors import SetupError
 from memagent.models import ModelOptions, open_model
-from memagent.models.endpoint.address import Address
+from memagent.models.endpoint.address import LOOPBACK, Address
 from memagent.reading import Journal, Settings
 from memagent.reading.journal import data_folder
 from memagent.serving.admission import Admission, Limits
@@ -21,7 +21,6 @@ from memagent.serving.files import Files
 from memagent.serving.relay import Relay
 from memagent.serving.service import Service
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE = 10  # seconds that requests under way have when the server is told to end
 
 

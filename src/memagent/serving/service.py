@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from memagent.documents import Document, open_document
-from memagent.models.base import Model, Prompt, Request, Sampling
+from memagent.models.base import Model, Prompt, Request, Sampling, seeded
 from memagent.reading import Journal, Reader, Reading, Settings
 from memagent.reading.guard import Guard
 from memagent.reading.result import Reply
@@ -98,6 +98,11 @@ class Service:
             return self.files.document(owner, *chat.file_ids)
         return open_document(text=found.document, name="message")
 
+    def reader(self, owner: str, watch: OnProgress = lambda progress: None) -> Reader:
+        """A reader for a request of `owner`, whom the journal notes."""
+        options = {**self.options, "owner": owner}
+        return Reader(self.model, self.settings, journal=self.journal, on_progress=watch, options=options)
+
     async def read(
         self, owner: str, chat: ChatRequest, found: Asked, document: Document, watch: OnProgress = lambda progress: None
     ) -> Done:
@@ -107,9 +112,7 @@ class Service:
             ApiError: 429.
             MemagentError: as `Reader.read`.
         """
-        options = {**self.options, "owner": owner}
-        reader = Reader(self.model, self.settings, journal=self.journal, on_progress=watch, options=options)
-        problem = _problem(found)
+        reader, problem = self.reader(owner, watch), _problem(found)
         async with self.admission.place(owner):
             with self._alone(reader.key(document, problem)) as alone:
                 reading = await reader.read(document, problem, resume=alone)
@@ -169,7 +172,7 @@ class Service:
             sampling=Sampling(temperature=chat.temperature or 0.0, top_p=chat.top_p or 1.0, seed=chat.seed),
         )
         async with self.admission.place(owner):
-            found = [await self.model.generate(one) for one in _seeded(request, chat.choices)]
+            found = [await self.model.generate(one) for one in seeded(request, chat.choices)]
         replies = [Reply(one.text, guard.restore(one.text), one.finish == "length") for one in found]
         return Done(
             choices=tuple(self._choice(reply, chat, "") for reply in replies),
@@ -182,9 +185,3 @@ def _problem(found: Asked) -> str:
     if not found.prefill.strip():
         return found.problem
     return f"{found.problem}\n\nThe answer goes on from here: {found.prefill.strip()}"
-
-
-def _seeded(request: Request, count: int) -> list[Request]:
-    seed = request.sampling.seed
-    seeds = [None if seed is None else seed + number for number in range(count)]
-    return [replace(request, sampling=replace(request.sampling, seed=one)) for one in seeds]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _HOSTED = "https://api.openai.com/v1"
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _CONNECT_SECONDS = 20.0
 
 
@@ -74,7 +74,7 @@ class Address:
     @property
     def _is_loopback(self) -> bool:
         """This machine is never reached through a proxy."""
-        return urlsplit(self.url).hostname in _LOOPBACK
+        return urlsplit(self.url).hostname in LOOPBACK
 
 
 def _host(url: str) -> str:
