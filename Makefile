@@ -44,9 +44,14 @@ ask: $(MODEL) $(REFERENCE)  ## Read a document and answer: make ask DOC=book.txt
 train: $(MODEL)  ## Train the embedded model on generated problems: about 12 minutes, resumed where it stopped.
 	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/cpu.toml $(if $(wildcard runs/cpu/recipe.toml),--resume) $(TRAIN)
 
+# The runs behind the reader in the box, each from the adapter of the one before.
+READER_RUNS := reader-warm reader-balanced reader-questions reader
+
 reader: $(MODEL)  ## Train the reader in the box anew, from the data in ./data: hours on 2 cores, resumed where it stopped.
-	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/reader-warm.toml $(if $(wildcard runs/reader-warm/recipe.toml),--resume) $(TRAIN)
-	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/reader.toml $(if $(wildcard runs/reader/recipe.toml),--resume) $(TRAIN)
+	for run in $(READER_RUNS); do \
+	  resume=; [ -e runs/$$run/recipe.toml ] && resume=--resume; \
+	  HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/$$run.toml $$resume $(TRAIN) || exit 1; \
+	done
 
 results: $(MODEL)  ## Measure what docs/results.md shows, as far as it is missing: many hours on 2 cores.
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/results.py run

@@ -62,6 +62,11 @@ class Server:
         self._thread.join(20)
         assert not self._thread.is_alive()
 
+    @property
+    def connections(self):
+        """The connections that are open."""
+        return self._server.server_state.connections
+
     async def _run(self):
         sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.root = f"http://127.0.0.1:{sock.getsockname()[1]}"

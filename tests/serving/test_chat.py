@@ -202,3 +202,12 @@ def test_an_endpoint_that_is_gone_is_a_502(fronting):
     with pytest.raises(openai.APIStatusError) as caught:
         ask(server, "Hi!")
     assert caught.value.status_code == 502
+
+
+def test_an_endpoint_that_breaks_off_its_reply_is_a_502(fronting):
+    server, endpoint = fronting(reply="Hello.", window=8192)
+    endpoint.faults.append(Fault(close="middle"))
+    with pytest.raises(openai.APIStatusError) as caught:
+        ask(server, "Hi!")
+    assert caught.value.status_code == 502
+    assert ask(server, "Hi!").choices[0].message.content == "Hello."

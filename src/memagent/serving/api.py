@@ -160,6 +160,9 @@ class Api:
         assert self._relay is not None
         own = self._service.model.name
         reply = await self._relay.chat(raw if chat.model == own else _renamed(raw, own))
+        if not chat.stream:  # in one piece, which is half the work
+            body = b"".join([part async for part in reply.parts])
+            return Response(body, reply.status, reply.headers)
         return StreamingResponse(reply.parts, status_code=reply.status, headers=reply.headers)
 
     def _direct_reply(self, frame: Frame, chat: ChatRequest, done: Done) -> Response:

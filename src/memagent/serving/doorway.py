@@ -5,6 +5,7 @@ It does not know routes.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
@@ -21,6 +22,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 GONE = 499  # as nginx counts clients that went away
+PATIENCE = 60.0  # seconds without a byte of a body that is not whole yet
 
 
 class Doorway:
@@ -59,22 +61,31 @@ class _Passing:
 
     def __init__(self, receive: Receive, send: Send, most: int) -> None:
         self._receive, self._send, self._most = receive, send, most
-        self._size, self._refused = 0, False
+        self._size, self._whole, self._refused = 0, False, False
         self.status = 0
 
     async def refuse(self, error: ApiError) -> None:
         """Answer for the application, which is not heard any more."""
         self._refused, self.status = True, error.status
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        body = json.dumps(error.body()).encode()
+        length = (b"content-length", str(len(body)).encode())
+        headers = [(b"content-type", b"application/json"), length, (b"connection", b"close")]
         await self._send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": json.dumps(error.body()).encode()})
+        await self._send({"type": "http.response.body", "body": body})
 
     async def receive(self) -> Message:
-        """A part of the body, as long as it is not too long."""
-        message = await self._receive()
-        self._size += len(message.get("body", b""))
-        if self._size > self._most and not self._refused and not self.status:
-            await self.refuse(_too_large(self._most))
+        """A part of the body, as long as it is not too long and comes; after it, that the client has gone."""
+        error = None
+        try:
+            # A whole body is followed by the client's going alone, for which there is no hurry.
+            message = await asyncio.wait_for(self._receive(), None if self._whole else PATIENCE)
+            self._whole = not message.get("more_body", False)
+            self._size += len(message.get("body", b""))
+            error = _too_large(self._most) if self._size > self._most else None
+        except TimeoutError:
+            error = ApiError(408, f"nothing of the body came for {PATIENCE:.0f} seconds")
+        if error is not None and not self._refused and not self.status:
+            await self.refuse(error)
         return {"type": "http.disconnect"} if self._refused else message
 
     async def send(self, message: Message) -> None:

@@ -21,6 +21,7 @@ from memagent.serving.errors import ApiError, invalid
 
 _ID = re.compile(r"file-[0-9a-f]{24}")
 _CONTENT, _ABOUT = "content", "about.json"
+_HALF = 24 * 3600.0  # seconds after which no upload goes on
 _NAME = re.compile(r"[^\w.\- ]+")
 
 
@@ -45,6 +46,7 @@ class Files:
     def __init__(self, folder: Path, *, most_bytes: int, one_bytes: int) -> None:
         self._folder = folder
         self._most, self._one = most_bytes, one_bytes
+        self._clear()
 
     async def add(self, owner: str, name: str, purpose: str, parts: AsyncIterator[bytes]) -> StoredFile:
         """Write a file as it comes, and see that it can be read.
@@ -135,6 +137,12 @@ class Files:
 
     def _of(self, owner: str) -> Path:
         return self._folder / owner
+
+    def _clear(self) -> None:
+        """Remove what a server that was killed had half received; another server may be receiving what is new."""
+        for place in self._folder.glob("*/file-*"):
+            if not (place / _ABOUT).is_file() and time.time() - place.stat().st_mtime > _HALF:
+                shutil.rmtree(place, ignore_errors=True)
 
     def _used(self) -> int:
         return sum(one.stat().st_size for one in self._folder.glob(f"*/*/{_CONTENT}/*"))

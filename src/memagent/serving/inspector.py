@@ -58,17 +58,17 @@ class Inspector:
     def __init__(self, service: Service, background: Background, evaluations: Path | None = None) -> None:
         self._service, self._background, self._evaluations = service, background, evaluations
         self._texts: dict[str, str] = {}
-        self.router = APIRouter(include_in_schema=False)
+        self.router = APIRouter()
         add = self.router.add_api_route
-        add("/", self.page, methods=["GET"])
-        add("/page/{name:path}", self.part, methods=["GET"])
+        add("/", self.page, methods=["GET"], include_in_schema=False)
+        add("/page/{name:path}", self.part, methods=["GET"], include_in_schema=False)
         add("/api/readings", self.list_readings, methods=["GET"])
         add("/api/readings", self.begin, methods=["POST"])
         add("/api/readings/{identity}", self.reading, methods=["GET"])
         add("/api/readings/{identity}/text", self.text, methods=["GET"])
         add("/api/readings/{identity}/on", self.on, methods=["POST"])
         add("/api/evaluations", self.list_evaluations, methods=["GET"])
-        add("/evaluations/{name}/report.html", self.report, methods=["GET"])
+        add("/evaluations/{name}/report.html", self.report, methods=["GET"], include_in_schema=False)
 
     async def page(self) -> FileResponse:
         """The page itself."""

@@ -19,7 +19,7 @@ _CONNECT_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """The endpoint's reply: `parts` must be read to their end, or closed."""
+    """The endpoint's reply: `parts` must be read to their end, or closed; ApiError (502) comes where it breaks off."""
 
     status: int
     headers: dict[str, str]
@@ -66,6 +66,8 @@ async def _parts(reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     try:
         async for part in reply.content.iter_any():
             yield part
+    except aiohttp.ClientError as error:
+        raise _down(error) from error
     finally:
         reply.close()
 
