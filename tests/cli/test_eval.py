@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from matplotlib import image
-from tests.fake_endpoint import Fault, prompt_of
+from tests.fake_endpoint import FakeEndpoint, Fault, prompt_of
 from tests.models import tiny
 
 from memagent.evaluation.recipe import Recipe
@@ -255,6 +255,26 @@ def test_an_endpoint_that_goes_down_is_gone_on_with(evaluate, problems, endpoint
     assert evaluate(problems, "--resume").status == 0
     assert [one["score"] for one in results(tmp_path / "out")] == [1.0] * 6
     assert "unfinished" not in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_losing_one_of_three_endpoints_changes_no_result(evaluate, problems, endpoint, tmp_path):
+    assert evaluate(problems, output=tmp_path / "alone").status == 0
+    with FakeEndpoint(remembers) as second, FakeEndpoint() as third:
+        for one in (second, third):
+            one.usage = endpoint.usage
+
+        def is_lost(body):
+            if third.answered >= 5:
+                third._stopping.set()
+            return remembers(body)
+
+        third.reply = is_lost
+        result = evaluate(problems, url=",".join(one.url for one in (endpoint, second, third)))
+        assert result.status == 0 and third.answered >= 5 and second.answered > 5
+    names = ("problem", "status", "reply", "answer", "score", "changes", "false_changes", "quotes", "exact")
+    told = [[tuple(one[name] for name in names) for one in results(tmp_path / run)] for run in ("alone", "out")]
+    assert sorted(told[0]) == sorted(told[1])
+    assert Recipe.read(tmp_path / "out" / "recipe.toml").at_once == 24
 
 
 def test_ctrl_c_leaves_a_report_and_can_be_gone_on_with(evaluate, problems, endpoint, tmp_path):

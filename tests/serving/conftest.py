@@ -76,7 +76,7 @@ class Server:
         files = Files(self._folder / "files", **bounds)
         with contextlib.closing(Journal(self._folder)) as journal:
             self.service = Service(self.model, self._settings, journal, Admission(self._limits), files)
-            relay = self._relayed and Relay(Address.given(self._relayed, "none"), timeout=20, connections=64)
+            relay = self._relayed and Relay([Address.given(self._relayed, "none")], timeout=20, connections=64)
             feeds = Feeds(self.service, self._folder / "feeds", most_bytes=bounds["one_bytes"])
             app = make_app(self.service, relay, feeds=feeds, **self._given)
             config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)

@@ -1,16 +1,19 @@
 """The official SDK against the server: what goes straight through, what is read, and how both come back."""
 
+import asyncio
 import json
 import threading
 import time
 
 import openai
 import pytest
-from tests.fake_endpoint import Fault, prompt_of
+from tests.fake_endpoint import FakeEndpoint, Fault, prompt_of
 from tests.reading.oracle import document_text
 from tests.serving.conftest import Held
 
+from memagent.models.endpoint.address import Address
 from memagent.models.scripted import tagged
+from memagent.serving.relay import Relay
 
 TEXT = document_text(40)
 QUESTION = "Which keys have a value?"
@@ -211,3 +214,21 @@ def test_an_endpoint_that_breaks_off_its_reply_is_a_502(fronting):
         ask(server, "Hi!")
     assert caught.value.status_code == 502
     assert ask(server, "Hi!").choices[0].message.content == "Hello."
+
+
+def test_behind_two_endpoints_a_chat_goes_to_the_one_that_is_there():
+    with FakeEndpoint("Hello.") as one:
+        urls = [f"http://127.0.0.1:1/v1,{one.url}", f"{one.url},http://127.0.0.1:1/v1"]
+        for number, given in enumerate(urls):
+            relay = Relay([Address.given(url, "none") for url in given.split(",")], timeout=20, connections=8)
+            body = json.dumps({"model": "fake", "messages": [{"role": "user", "content": f"Hi {number}"}]}).encode()
+
+            async def twice(relay=relay, body=body):
+                said = []
+                for _ in range(2):
+                    reply = await relay.chat(body)
+                    said.append(json.loads(b"".join([part async for part in reply.parts])))
+                await relay.aclose()
+                return [one["choices"][0]["message"]["content"] for one in said]
+
+            assert asyncio.run(twice()) == ["Hello.", "Hello."]

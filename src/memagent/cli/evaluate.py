@@ -18,10 +18,8 @@ from memagent.evaluation.recipe import Recipe
 from memagent.evaluation.reporting import write_report
 from memagent.evaluation.runner import evaluate
 from memagent.evaluation.suites import QUESTIONS
+from memagent.models import ModelOptions
 from memagent.reading.journal import Entry
-
-# Problems worked on together. Those of a local model share one processor: by itself a problem's seconds are its own.
-AT_ONCE = {"local": 1, "endpoint": 8}
 
 
 @click.command("eval", short_help="Measure models and methods on RULER, RULER-HotpotQA or problems of your own.")
@@ -178,8 +176,13 @@ def _given(suite: str, given: dict[str, Any]) -> Recipe:
         methods=protocols + baselines,
         models=(model, *others),
         reading=pick_settings(given),
-        at_once=given["at_once"] or AT_ONCE["local" if model.model.partition(":")[0] == "local" else "endpoint"],
+        at_once=given["at_once"] or _at_once(model),
     )
+
+
+def _at_once(model: ModelOptions) -> int:
+    """Problems worked on together: a model in this process takes one, so that its seconds are its own."""
+    return 1 if model.model.partition(":")[0] == "local" else 8 * len(model.addresses)
 
 
 def _source(source: str, suite: str) -> tuple[str, str]:

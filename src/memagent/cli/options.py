@@ -59,11 +59,17 @@ class Names(click.ParamType[tuple[str, ...]]):
         return names
 
 
+def _joined(ctx: click.Context, param: click.Parameter, urls: tuple[str, ...]) -> str | None:
+    """Several endpoints as one text."""
+    return ",".join(urls) or None
+
+
 _MODEL = [
     click.option("--model", default="local", envvar="MEMAGENT_MODEL", show_default=True, metavar="MODEL",
                  help="local, local:PATH_OR_HUB_ID, or an endpoint's model name."),
-    click.option("--base-url", envvar="OPENAI_BASE_URL", metavar="URL",
-                 help="OpenAI-compatible endpoint (default: OPENAI_BASE_URL; the key is OPENAI_API_KEY)."),
+    click.option("--base-url", envvar="OPENAI_BASE_URL", metavar="URL[,URL]", multiple=True, callback=_joined,
+                 help="OpenAI-compatible endpoint, or several of the same model (default: OPENAI_BASE_URL; the key is "
+                      "OPENAI_API_KEY)."),
     click.option("--adapter", metavar="FOLDER", help="LoRA adapter for a local model."),
     click.option("--tokenizer", metavar="NAME",
                  help="The endpoint's tokenizer: a name that pull knows, a folder or a hub id (else estimated)."),

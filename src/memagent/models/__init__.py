@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,11 +29,11 @@ __all__ = [
 class ModelOptions:
     """How to open a model: what the command line takes and the journal keeps (never a key).
 
-    `model` is `local` (the embedded default, with the adapter in the box unless another is named),
-    `local:PATH_OR_HUB_ID`, or an endpoint's model name; `adapter` a LoRA folder for local models; `tokenizer` a name
-    that `pull` knows, a folder or a hub id, for endpoints; `window` the endpoint's context in tokens; `price` USD per
-    million prompt, completion and (optionally) cached tokens; `concurrency` calls at once (endpoints 8, local models
-    32 unless given);
+    `base_url` names one endpoint, or several of the same model with commas between them. `model` is `local` (the
+    embedded default, with the adapter in the box unless another is named), `local:PATH_OR_HUB_ID`, or an endpoint's
+    model name; `adapter` a LoRA folder for local models; `tokenizer` a name that `pull` knows, a folder or a hub id,
+    for endpoints; `window` the endpoint's context in tokens; `price` USD per million prompt, completion and
+    (optionally) cached tokens; `concurrency` calls at once (8 at each endpoint, 32 of local models, unless given);
     `precision` of local models: auto or fp32; `rope` stretches a local model's window (`yarn:4`, see
     `models.engines.rope`).
     """
@@ -52,12 +53,25 @@ class ModelOptions:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for the journal; what a URL may hide (name, password, query) is left out."""
-        return {**asdict(self), "base_url": self.base_url and _without_secrets(self.base_url)}
+        return {
+            **asdict(self),
+            "base_url": self.base_url and ",".join(map(_without_secrets, split_urls(self.base_url))),
+        }
+
+    @property
+    def addresses(self) -> tuple[str | None, ...]:
+        """The endpoints' URLs; one None where none is given."""
+        return split_urls(self.base_url or os.environ.get("OPENAI_BASE_URL", "")) or (None,)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> ModelOptions:
         """The inverse of `as_json`; names it does not know are left out."""
         return cls(**{name: value for name, value in record.items() if name in cls.__dataclass_fields__})
+
+
+def split_urls(text: str) -> tuple[str, ...]:
+    """The URLs in a text that has commas between them, each once."""
+    return tuple(dict.fromkeys(url for part in text.split(",") if (url := part.strip())))
 
 
 def _without_secrets(url: str) -> str:
@@ -101,18 +115,27 @@ def _open_local(options: ModelOptions, source: str, report: Callable[[str], None
 
 
 async def _open_endpoint(options: ModelOptions) -> Model:
+    from memagent.models.fleet import Fleet
     from memagent.models.openai import OpenAIModel, parse_price
     from memagent.models.tokenizers import load_tokenizer
 
-    model = OpenAIModel(
-        options.model,
-        base_url=options.base_url,
-        tokenizer=load_tokenizer(options.tokenizer) if options.tokenizer else None,
-        window=options.window,
-        concurrency=8 if options.concurrency is None else options.concurrency,
-        timeout=options.timeout,
-        retries=options.retries,
-        price=parse_price(options.price) if options.price else None,
-    )
+    tokenizer = load_tokenizer(options.tokenizer) if options.tokenizer else None
+    price = parse_price(options.price) if options.price else None
+    concurrency = 8 if options.concurrency is None else options.concurrency
+    members = [
+        OpenAIModel(
+            options.model,
+            base_url=url,
+            tokenizer=tokenizer,
+            window=options.window,
+            concurrency=concurrency,
+            timeout=options.timeout,
+            retries=options.retries,
+            price=price,
+        )
+        for url in options.addresses
+    ]
+    alone = len(members) == 1
+    model = members[0] if alone else Fleet(members, concurrency=concurrency, retries=options.retries)
     await model.prepare()
     return model

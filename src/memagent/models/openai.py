@@ -35,7 +35,7 @@ TEMPLATE_TOKENS = 64
 FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED_WAIT = 0.5, 30.0, 120.0
 _LISTING_SECONDS = 30.0
 _REMEMBERED_COUNTS = 1024
-_WORTH_ANOTHER_TRY = ("transient", "garbled", "unreachable")
+WORTH_ANOTHER_TRY = ("transient", "garbled", "unreachable")
 _ALL_THINKING = "replies were all thinking: give --thinking-tokens, or more of them"
 
 
@@ -103,7 +103,12 @@ class OpenAIModel:
         self._open: _Line | None = None
 
     def __repr__(self) -> str:
-        return f"OpenAIModel({self.name!r}, host={self._address.host!r})"
+        return f"OpenAIModel({self.name!r}, host={self.host!r})"
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host, which is all of its address that may be shown."""
+        return self._address.host
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -140,7 +145,7 @@ class OpenAIModel:
             return
         self.window = self._listing.window or ASSUMED_WINDOW
         if self._listing.window is None:
-            self._note(f"{self._address.host} does not tell its window: {ASSUMED_WINDOW} tokens are assumed")
+            self._note(f"{self.host} does not tell its window: {ASSUMED_WINDOW} tokens are assumed")
 
     async def generate(self, request: Request) -> Completion:
         """See `Model.generate`. A call waits its turn (`concurrency`), but not while it pauses to retry.
@@ -154,19 +159,35 @@ class OpenAIModel:
         """
         failures = 0
         while True:
+            try:
+                return await self.attempt(request)
+            except Failure as failure:
+                failures += 1
+                if failure.kind not in WORTH_ANOTHER_TRY or failures > self._retries:
+                    raise await self.told(failure, failures) from None
+                wait = pause(failures, failure.retry_after)
+            await asyncio.sleep(wait)
+
+    async def attempt(self, request: Request) -> Completion:
+        """One try; more only to leave out what the endpoint turns out not to know.
+
+        Raises:
+            Failure: what went wrong.
+            PromptWasCut: the endpoint read only a part of the prompt.
+        """
+        while True:
             body = self._dialect.body(self.name, request)
             try:
                 return self._completion(request, read_answer(await self._post(body)))
             except Failure as failure:
-                if self._dialect.learns(failure, body):
-                    continue
-                failures += 1
-                if failure.kind not in _WORTH_ANOTHER_TRY or failures > self._retries:
-                    if failure.kind == "missing" and self._listing is None:
-                        await self._list_quietly()
-                    raise self._told(failure, failures) from None
-                wait = pause(failures, failure.retry_after)
-            await asyncio.sleep(wait)
+                if not self._dialect.learns(failure, body):
+                    raise
+
+    async def told(self, failure: Failure, tries: int) -> MemagentError:
+        """What the user is told of a failure after so many tries."""
+        if failure.kind == "missing" and self._listing is None:
+            await self._list_quietly()
+        return self._told(failure, tries)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -220,7 +241,7 @@ class OpenAIModel:
         if answer.prompt_tokens:
             self._check_whole(request, text, answer.prompt_tokens)
         else:
-            self._note(f"{self._address.host} reports no usage: tokens are estimated, cut prompts go unnoticed")
+            self._note(f"{self.host} reports no usage: tokens are estimated, cut prompts go unnoticed")
         if answer.finish == "length" and answer.thinking and not answer.text.strip():
             self._note(_ALL_THINKING)
         prompt_tokens = answer.prompt_tokens or self.tokenizer.count(text)
@@ -248,7 +269,7 @@ class OpenAIModel:
         need = tokens + TEMPLATE_TOKENS + request.max_tokens + request.thinking_tokens
         known = "has" if self.tokenizer.exact else "has about"
         raise PromptWasCut(
-            f"{self._address.host} read {reported} tokens of a prompt that {known} {tokens}: it cuts prompts "
+            f"{self.host} read {reported} tokens of a prompt that {known} {tokens}: it cuts prompts "
             f"silently; give it a context of at least {-(-need // 1024) * 1024} tokens (Ollama: num_ctx or "
             f"OLLAMA_CONTEXT_LENGTH), or use smaller --chunk-tokens, or check --tokenizer"
         )
@@ -269,7 +290,7 @@ class OpenAIModel:
         failure.detail = self._address.scrub(failure.detail)
         return explain(
             failure,
-            host=self._address.host,
+            host=self.host,
             model=self.name,
             listing=self._listing or Listing(),
             answered=self.answered,

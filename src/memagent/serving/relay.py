@@ -5,16 +5,18 @@ It does not know what a request says, but for the name of the model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import aiohttp
 
 from memagent.models.endpoint.address import Address
+from memagent.models.endpoint.spread import Place, Spread
 from memagent.serving.errors import ApiError
 
 _PASSED_ON = ("content-type", "x-request-id", "retry-after")
 _CONNECT_SECONDS = 20.0
+_REST = 1.0  # seconds in which an endpoint that could not be reached is passed over
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +29,47 @@ class Relayed:
 
 
 class Relay:
-    """Connections to one endpoint."""
+    """Connections to an endpoint, or to several that are alike: the least busy one is asked."""
 
-    def __init__(self, address: Address, *, timeout: float, connections: int) -> None:
-        self._address = address
+    def __init__(self, addresses: Sequence[Address], *, timeout: float, connections: int) -> None:
+        self._spread = Spread(addresses, most=connections)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=timeout)
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
     async def chat(self, body: bytes) -> Relayed:
-        """Send a chat's body.
+        """Send a chat's body; where an endpoint cannot be reached, to the next one.
 
         Raises:
-            ApiError: 502, where the endpoint cannot be reached.
+            ApiError: 502, where none can be reached.
         """
-        headers = {"Authorization": f"Bearer {self._address.key}", "Content-Type": "application/json"}
-        url = f"{self._address.url.rstrip('/')}/chat/completions"
-        try:
-            reply = await self._open().post(url, data=body, headers=headers)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise _down(error) from error
-        passed = {name: reply.headers[name] for name in _PASSED_ON if name in reply.headers}
-        return Relayed(reply.status, passed, _parts(reply))
+        error: Exception | None = None
+        for _ in self._spread.places:
+            place = self._spread.take_now()
+            try:
+                reply = await self._posted(place.one, body)
+            except (aiohttp.ClientError, TimeoutError) as failure:
+                self._spread.failed(place, _REST)
+                self._spread.release(place)
+                error = failure
+                continue
+            except BaseException:
+                self._spread.release(place)
+                raise
+            self._spread.answered(place)
+            passed = {name: reply.headers[name] for name in _PASSED_ON if name in reply.headers}
+            return Relayed(reply.status, passed, self._parts(place, reply))
+        assert error is not None
+        raise _down(error) from error
 
     async def aclose(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+
+    async def _posted(self, address: Address, body: bytes) -> aiohttp.ClientResponse:
+        headers = {"Authorization": f"Bearer {address.key}", "Content-Type": "application/json"}
+        return await self._open().post(f"{address.url.rstrip('/')}/chat/completions", data=body, headers=headers)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -61,15 +77,15 @@ class Relay:
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
         return self._session
 
-
-async def _parts(reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    try:
-        async for part in reply.content.iter_any():
-            yield part
-    except aiohttp.ClientError as error:
-        raise _down(error) from error
-    finally:
-        reply.close()
+    async def _parts(self, place: Place[Address], reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        try:
+            async for part in reply.content.iter_any():
+                yield part
+        except aiohttp.ClientError as error:
+            raise _down(error) from error
+        finally:
+            reply.close()
+            self._spread.release(place)
 
 
 def _down(error: BaseException) -> ApiError:

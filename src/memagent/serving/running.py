@@ -46,7 +46,8 @@ async def serve(
     files = Files(data_folder() / "files", most_bytes=limits.files_mib * 2**20, one_bytes=limits.body_mib * 2**20)
     relay = None
     if options.model.partition(":")[0] != "local":
-        relay = Relay(Address.given(options.base_url, None), timeout=options.timeout, connections=1024)
+        addresses = [Address.given(url, None) for url in options.addresses]
+        relay = Relay(addresses, timeout=options.timeout, connections=1024)
     with contextlib.closing(Journal.default()) as journal, _listening(host, port) as sock:
         service = Service(model, settings, journal, Admission(limits), files, options.as_json())
         feeds = Feeds(service, data_folder() / "feeds", most_bytes=limits.body_mib * 2**20)
