@@ -41,9 +41,9 @@ async def rate(url: str, requests: int, at_once: int) -> float:
         return requests / (time.perf_counter() - began)
 
 
-def endpoint(delay: float) -> tuple[subprocess.Popen[str], str]:
+def endpoint(delay: float, behaviour: str = "keep") -> tuple[subprocess.Popen[str], str]:
     """An endpoint that takes so many seconds."""
-    command = [sys.executable, str(ENDPOINT), "--behaviour", "keep", "--delay", str(delay)]
+    command = [sys.executable, str(ENDPOINT), "--behaviour", behaviour, "--delay", str(delay)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
