@@ -1,7 +1,7 @@
 """One long document over three endpoints that take 100 ms a call, beside the published loop on one of them.
 
 The published loop is the `paper` protocol, one call after the other. The fleet reads with the `gated` protocol and
-reads ahead; its gate is fixed by a seeded schedule that changes the memory at about `--rate` of chunks. Both read the same
+reads ahead; its gate is fixed by a seeded schedule that changes the memory at about `--rate` of chunks. Both read one
 document in chunks of the same size. Endpoints are processes of their own; what is remembered means nothing.
 """
 
