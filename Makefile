@@ -45,7 +45,7 @@ train: $(MODEL)  ## Train the embedded model on generated problems: about 12 min
 	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/cpu.toml $(if $(wildcard runs/cpu/recipe.toml),--resume) $(TRAIN)
 
 # The runs behind the reader in the box, each from the adapter of the one before.
-READER_RUNS := reader-warm reader-balanced reader-questions reader
+READER_RUNS := reader-warm reader-balanced reader-questions
 
 reader: $(MODEL)  ## Train the reader in the box anew, from the data in ./data: hours on 2 cores, resumed where it stopped.
 	for run in $(READER_RUNS); do \
