@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def by_llm(url: str, path: Path) -> str:
     folder.mkdir()
     (folder / "extra-openai-models.yaml").write_text(LLM_MODEL.format(url=url), encoding="utf-8")
     given = {"LLM_USER_PATH": str(folder), "OPENAI_API_KEY": "none"}
-    return _said("llm", "-m", "memagent", "--no-stream", "-f", str(path), question("llm"), **given)
+    return _said("llm", "-m", "memagent", "--no-stream", "-f", str(path), question("llm"), environment=given)
 
 
 def by_inspect(url: str, path: Path) -> str:
@@ -132,8 +132,8 @@ CLIENTS: dict[str, tuple[str, Callable[[str, Path], str]]] = {
 }
 
 
-def _said(*command: str, folder: Path | None = None, **environment: str) -> str:
-    given = {**os.environ, **environment}
+def _said(*command: str, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
+    given = {**os.environ, **(environment or {})}
     done = subprocess.run(command, capture_output=True, text=True, env=given, cwd=folder, check=False)
     if done.returncode:
         return f"{command[0]} failed: {(done.stderr or done.stdout)[-600:]}"
