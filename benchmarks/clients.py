@@ -95,18 +95,9 @@ def by_inspect(url: str, path: Path) -> str:
     task.write_text(INSPECT_TASK.format(prompt=str(prompt), target=target), encoding="utf-8")
     given = {"MEMAGENT_BASE_URL": url, "MEMAGENT_API_KEY": "none", "INSPECT_DISPLAY": "plain"}
     logs = path.parent / "logs"
-    told = _said(
-        "inspect",
-        "eval",
-        task.name,
-        "--model",
-        "openai-api/memagent/memagent",
-        "--log-dir",
-        str(logs),
-        folder=path.parent,
-        **given,
-    )
-    return target if "accuracy: 1" in " ".join(told.split()) else told[-400:]
+    command = ["inspect", "eval", task.name, "--model", "openai-api/memagent/memagent", "--log-dir", str(logs)]
+    told = _said(*command, environment=given, folder=path.parent)
+    return target if "accuracy 1.000" in " ".join(told.split()) else told[-400:]
 
 
 def by_mcp(url: str, path: Path) -> str:
