@@ -17,7 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from bench_serving import endpoint, server
+from bench_serving import endpoint, fronting
 from memagent import Reader, Settings, open_document
 from memagent.models import Request, ScriptedModel
 from memagent.models.scripted import tagged
@@ -93,7 +93,7 @@ def main() -> None:
         chunks = asyncio.run(read(book(Path(folder), given.chunks)))
         behind, direct = endpoint(0.0)
         held.callback(behind.terminate)
-        before, through = server(direct, folder)
+        before, through = fronting(direct, folder)
         held.callback(before.terminate)
         driver = held.enter_context(sync_playwright())
         chromium = next(path for name in ("chromium", "google-chrome") if (path := shutil.which(name)))

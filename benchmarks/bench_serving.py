@@ -49,21 +49,28 @@ def endpoint(delay: float, behaviour: str = "keep") -> tuple[subprocess.Popen[st
     return process, process.stdout.readline().strip()
 
 
-def server(url: str, folder: str) -> tuple[subprocess.Popen[str], str]:
-    """Our server in front of it."""
-    command = [sys.executable, "-m", "memagent", "serve", "--model", "fake", "--base-url", url, "--port", "0"]
+def server(folder: str, *options: str) -> tuple[subprocess.Popen[str], str]:
+    """`memagent serve` with its data in `folder`, and the address of its API."""
+    command = [sys.executable, "-m", "memagent", "serve", "--port", "0", *options]
     environment = {**os.environ, "XDG_DATA_HOME": folder, "OPENAI_API_KEY": "none", "COLUMNS": "200"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None
-    told = process.stderr.readline()
-    return process, next(word for word in told.replace(",", " ").split() if word.startswith("http"))
+    for line in process.stderr:
+        if line.startswith("serving "):
+            return process, next(word for word in line.replace(",", " ").split() if word.startswith("http"))
+    raise SystemExit("the server did not start")
+
+
+def fronting(url: str, folder: str) -> tuple[subprocess.Popen[str], str]:
+    """Our server in front of an endpoint."""
+    return server(folder, "--model", "fake", "--base-url", url)
 
 
 def compared(delay: float, requests: int, at_once: int, rounds: int) -> tuple[float, float]:
     """The median ratio of requests per second, through us by directly; and milliseconds of our CPU a request."""
     with tempfile.TemporaryDirectory() as folder:
         behind, direct = endpoint(delay)
-        before, through = server(direct, folder)
+        before, through = fronting(direct, folder)
         try:
             ratios, used = [], []
             for _ in range(rounds):

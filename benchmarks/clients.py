@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench_serving import server
+
 NEEDLES = {
     "sdk": ("copper-lantern", "4817362"),
     "curl": ("marble-kitchen", "9052741"),
@@ -131,20 +133,6 @@ def _said(*command: str, environment: Mapping[str, str] | None = None, folder: P
     return done.stdout
 
 
-def serving(folder: str, held: ExitStack) -> str:
-    """A server of the embedded model; its address."""
-    command = [sys.executable, "-m", "memagent", "serve", "--port", "0"]
-    environment = {**os.environ, "XDG_DATA_HOME": folder, "COLUMNS": "200"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    held.callback(process.wait)
-    held.callback(process.terminate)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("serving "):
-            return next(word for word in line.replace(",", " ").split() if word.startswith("http"))
-    raise SystemExit("the server did not start")
-
-
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -154,7 +142,9 @@ def main() -> None:
         os.environ["XDG_DATA_HOME"] = folder
         path = Path(folder) / "reference.txt"
         path.write_text(document(), encoding="utf-8")
-        url = serving(folder, held)
+        process, url = server(folder)
+        held.callback(process.wait)
+        held.callback(process.terminate)
         for name in given.only or CLIENTS:
             needs, ask = CLIENTS[name]
             if needs and shutil.which(needs) is None:

@@ -139,7 +139,7 @@ class OpenAIModel:
         except Failure as failure:
             # A key may be good for chats and not for listing; a server may list nothing. Chats will tell.
             if failure.kind == "unreachable" or (failure.kind == "denied" and "scope" not in failure.signs):
-                raise self._told(failure, tries=1) from None
+                raise await self.told(failure, tries=1) from None
             self._listing = Listing()
         if self._window_given:
             return
@@ -187,7 +187,15 @@ class OpenAIModel:
         """What the user is told of a failure after so many tries."""
         if failure.kind == "missing" and self._listing is None:
             await self._list_quietly()
-        return self._told(failure, tries)
+        failure.detail = self._address.scrub(failure.detail)
+        return explain(
+            failure,
+            host=self.host,
+            model=self.name,
+            listing=self._listing or Listing(),
+            answered=self.answered,
+            tries=tries,
+        )
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -285,17 +293,6 @@ class OpenAIModel:
 
     def _note(self, line: str) -> None:
         self._notes.setdefault(line)
-
-    def _told(self, failure: Failure, tries: int) -> MemagentError:
-        failure.detail = self._address.scrub(failure.detail)
-        return explain(
-            failure,
-            host=self.host,
-            model=self.name,
-            listing=self._listing or Listing(),
-            answered=self.answered,
-            tries=tries,
-        )
 
 
 def _check_options(name: str, window: int | None, concurrency: int, timeout: float, retries: int) -> None:

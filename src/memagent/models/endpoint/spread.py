@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -40,17 +40,8 @@ class Spread(Generic[T]):
         self._most = most
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    @asynccontextmanager
-    async def place(self) -> AsyncGenerator[Place[T], None]:
-        """The endpoint for one call, as soon as there is one."""
-        place = await self.take()
-        try:
-            yield place
-        finally:
-            self.release(place)
-
     async def take(self) -> Place[T]:
-        """As `place`, for calls that end elsewhere: `release` it then."""
+        """The endpoint for one call, as soon as there is one: `release` it when the call has ended."""
         while (place := self._best()) is None:
             await self._news()
         place.busy += 1
