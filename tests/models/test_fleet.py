@@ -80,6 +80,7 @@ async def test_one_that_is_lost_changes_no_reading_and_takes_its_share_when_it_i
     again, _ = await asyncio.gather(Reader(fleet, GATED).read(document, problem), lose())
     assert (again.answer, again.memory, again.coverage) == (whole.answer, whole.memory, whole.coverage)
     assert any("failed" in note and str(port) in note for note in fleet.notes)
+    talk(*endpoints)
     with FakeEndpoint("here again", port=port) as back:
         await asyncio.sleep(0.1)
         await asyncio.gather(*(fleet.generate(asks(str(n))) for n in range(30)))
