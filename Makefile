@@ -15,7 +15,7 @@ Q   ?= What is the with statement used for?
 ASK ?=
 TRAIN ?=
 
-.PHONY: help setup model ask train reader results ablations test check wheel-test bench clean
+.PHONY: help setup model ask train reader results ablations test test-cluster check wheel-test bench clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,8 +59,21 @@ results: $(MODEL)  ## Measure what docs/results.md shows, as far as it is missin
 ablations: $(MODEL)  ## Short runs that differ in one thing each; the table is runs/ablations/report.md.
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/ablations.py
 
-test: $(MODEL)  ## Run all tests.
+test: $(MODEL) test-cluster  ## Run all tests.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+# verl holds transformers below the version that everything else here runs with: it has an environment of its own.
+CLUSTER       := .venv-cluster
+CLUSTER_READY := $(CLUSTER)/.ready
+
+$(CLUSTER_READY): pyproject.toml constraints-cluster.txt
+	$(PYTHON) -m venv $(CLUSTER)
+	$(CLUSTER)/bin/python -m pip install --quiet --constraint constraints-cluster.txt \
+	  --editable ".[cluster,local]" pytest pytest-asyncio
+	@touch $@
+
+test-cluster: $(MODEL) $(CLUSTER_READY)  ## Run the tests of training on verl, on the CPU, in .venv-cluster.
+	HF_HUB_OFFLINE=1 $(CLUSTER)/bin/python -m pytest -W ignore tests/training/cluster
 
 check: $(READY)  ## Lint, formatting and types.
 	$(BIN)/ruff check .
@@ -77,4 +90,4 @@ bench: $(MODEL)  ## Run the benchmarks one after the other; each prints a ratio 
 	for script in benchmarks/bench_*.py; do HF_HUB_OFFLINE=1 $(BIN)/python $$script || exit 1; done
 
 clean:  ## Remove the environment and what was built.
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(CLUSTER) build dist

@@ -13,7 +13,7 @@ from memagent.cli.evaluate import Interrupted
 from memagent.cli.options import Names
 from memagent.cli.outcome import for_eyes
 from memagent.cli.train_view import TrainView
-from memagent.errors import SetupError
+from memagent.errors import OptionError
 from memagent.extras import extra
 
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ RUNS = Path("runs")
     help="Leave also: merged (safetensors), gguf; or adapter, which LoRA leaves in any case.",
 )
 @click.option("--wandb", is_flag=True, help="Send the log to Weights & Biases, too.")
-@click.option("--on", type=click.Choice(["verl"]), help="Run on a cluster (not available yet).")
-@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Nodes of the cluster.")
-@click.option("--gpus", type=click.IntRange(1), default=8, show_default=True, help="GPUs of each node.")
+@click.option("--on", type=click.Choice(["verl"]), help="Run on a cluster: docs/cluster.md.")
+@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="With --on: nodes of the cluster.")
+@click.option("--gpus", type=click.IntRange(1), default=8, show_default=True, help="With --on: GPUs of each node.")
+@click.option("--whole", is_flag=True, help="With --on: train nothing; join the newest checkpoint's shards to a model.")
 def command(
     recipe: Path,
     output: Path | None,
@@ -60,6 +61,7 @@ def command(
     on: str | None,
     nodes: int,
     gpus: int,
+    whole: bool,
 ) -> int:
     """Train a model to read with a memory, as a recipe says: docs/training.md.
 
@@ -68,24 +70,44 @@ def command(
     memagent train recipes/cpu.toml -o runs/mine --set learner.lr=2e-5
     memagent train recipes/cpu.toml -o runs/mine --set learner.lr=2e-5 --resume
     torchrun --nproc-per-node 4 -m memagent train recipes/paper-7b.toml
+    memagent train recipes/paper-7b.toml --on verl --nodes 4 --gpus 8 --dry-run
 
     Exit status: 0 done, 2 bad input or setup, 3 stopped but resumable, 130 interrupted (resumable).
     """
-    if on is not None:
-        raise SetupError(f"--on {on} is not available yet: run on this machine, or start processes with torchrun")
+    if on is None and whole:
+        raise OptionError("--whole is for runs on a cluster: say --on verl")
     with extra("train", "training"):
         from memagent.training.exporting import check_exports
         from memagent.training.recipe import Recipe
     found = Recipe.read(recipe, changes)
     found.check()
     check_exports(found, exports)
+    folder = output or RUNS / recipe.stem
+    if on is not None:
+        _on_cluster(found, folder, nodes, gpus, dry_run=dry_run, whole=whole, resume=resume, wandb=wandb)
+        return 0
     if dry_run:
         click.echo(found.text(), nl=False)
     if leads():
         _forecast(found, for_eyes(), shown=dry_run)
     if not dry_run:
-        _run(found, output or RUNS / recipe.stem, resume=resume, wandb=wandb, exports=exports)
+        _run(found, folder, resume=resume, wandb=wandb, exports=exports)
     return 0
+
+
+def _on_cluster(
+    recipe: Recipe, folder: Path, nodes: int, gpus: int, *, dry_run: bool, whole: bool, resume: bool, wandb: bool
+) -> None:
+    from memagent.cli import train_cluster
+    from memagent.training.cluster.configuration import Cluster
+
+    cluster = Cluster(nodes=nodes, gpus=gpus)
+    if whole:
+        train_cluster.make_whole(recipe, folder)
+    elif dry_run:
+        train_cluster.show(recipe, folder, cluster, wandb=wandb)
+    else:
+        train_cluster.start(recipe, folder, cluster, resume=resume, wandb=wandb)
 
 
 def leads() -> bool:

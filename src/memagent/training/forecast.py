@@ -16,6 +16,7 @@ from memagent.evaluation.progress import DOCUMENT_TOKENS, FRAME_TOKENS
 from memagent.models.local import EMBEDDED_READS
 from memagent.models.pull import WHEELS
 from memagent.models.tokenizers import HUB_ID
+from memagent.reading.settings import Plan
 from memagent.training.recipe import Recipe, Source
 
 PAPER_FRAME = 200  # of the frame, about what stands before the memory where that is not the last part
@@ -64,15 +65,20 @@ def architecture_of(recipe: Recipe) -> Architecture:
     return NAMED[short] if short in NAMED and HUB_ID.fullmatch(name) else architecture(name)
 
 
-def sizes_of(recipe: Recipe, model: Architecture) -> Sizes:
-    """The reading's sizes with its defaults filled in for the base.
+def plan_of(recipe: Recipe, model: Architecture) -> Plan:
+    """How the recipe reads, with its defaults filled in for the base.
 
     Raises:
         OptionError: a size is impossible, or a protocol unknown.
     """
     suggests = EMBEDDED_READS if recipe.base.name in WHEELS else {}
     asked: Any = _Asked(model.window or 2**20, suggests)
-    plan = recipe.reading.resolve(asked)
+    return recipe.reading.resolve(asked)
+
+
+def sizes_of(recipe: Recipe, model: Architecture) -> Sizes:
+    """The reading's sizes; raises as `plan_of`."""
+    plan = plan_of(recipe, model)
     return Sizes(
         chunk=plan.chunk_tokens,
         memory=plan.memory_tokens,
@@ -87,7 +93,7 @@ def step_tokens(recipe: Recipe, sizes: Sizes) -> StepTokens | None:
     if recipe.kind == "warm-start":
         supervised = recipe.warm_start.conversations * sizes.longest
         return StepTokens(plain=supervised, shared=supervised)
-    chunks = _mean_chunks(recipe, sizes)
+    chunks = mean_chunks(recipe, sizes)
     if chunks is None:
         return None
     prefix, rest = _turn(sizes)
@@ -112,8 +118,8 @@ def _turn(sizes: Sizes) -> tuple[int, int]:
     return (prefix, rest) if sizes.memory_last else (PAPER_FRAME, rest + prefix - PAPER_FRAME)
 
 
-def _mean_chunks(recipe: Recipe, sizes: Sizes) -> float | None:
-    """Chunks of a document, on average over the mixture."""
+def mean_chunks(recipe: Recipe, sizes: Sizes) -> float | None:
+    """Chunks of a document, on average over the mixture; None where a file alone knows."""
     found = [(source.weight, list(_lengths(source))) for source in recipe.data]
     if not all(lengths for _, lengths in found):
         return None

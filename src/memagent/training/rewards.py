@@ -63,14 +63,14 @@ def reward_of(settings: RewardSettings, *, memory_tokens: int, tokenizer: Tokeni
         found = {"score": score}
         if settings.gate:
             found["gate"] = settings.gate * gate_share(problem, read.turns)
-        if settings.exit and read.turns:
-            spared = 1 - read.turns[-1].end / max(1, len(problem.context))
-            found["exit"] = settings.exit * score * max(0.0, spared)
+        if settings.exit:
+            end = read.turns[-1].end if read.turns else len(problem.context)
+            found["exit"] = settings.exit * score * max(0.0, 1 - end / max(1, len(problem.context)))
         if settings.brevity:
             used = min(1.0, tokenizer.count(read.reading.memory) / memory_tokens)
             found["brevity"] = settings.brevity * score * (1 - used)
-        if settings.overlong and read.cut_off:
-            found["overlong"] = -settings.overlong
+        if settings.overlong:
+            found["overlong"] = -settings.overlong if read.cut_off else 0.0
         return found
 
     return parts

@@ -60,7 +60,7 @@ def train(
     recipe.check()
     with joined() as processes, contextlib.ExitStack() as held:
         if processes.leads:
-            _claim(recipe, folder, resume=resume)
+            claim(recipe, folder, resume=resume)
         processes.wait()
         journal = held.enter_context(contextlib.closing(Journal(folder / READINGS if processes.leads else None)))
         parts = prepare(recipe, journal, processes, report)
@@ -75,7 +75,7 @@ def train(
         run.go(held.enter_context(contextlib.closing(log)))
 
 
-def _claim(recipe: Recipe, folder: Path, *, resume: bool) -> None:
+def claim(recipe: Recipe, folder: Path, *, resume: bool) -> None:
     """Make the folder the recipe's, or see that it is.
 
     Raises:

@@ -1,0 +1,65 @@
+"""Problems as verl's RLHFDataset reads them: Parquet, the question as the prompt, the document in a column beside it.
+
+What stands there is what our own trainer would draw, in the order of its steps. It does not know verl.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from memagent.tasks.problem import Problem
+from memagent.tasks.records import write_train_parquet
+from memagent.tokens import Tokenizer
+from memagent.training.mixture import Mixture, validation
+from memagent.training.recipe import Recipe
+
+SAMPLED = 64  # problems whose conversations are counted to know what a reading comes to
+
+
+def write_problems(
+    recipe: Recipe, tokenizer: Tokenizer, *, train: Path, held_out: Path, report: Callable[[str], None]
+) -> None:
+    """Write the problems of all steps, and those of the validation if there are any; what is there already stays.
+
+    Raises:
+        MemagentError: as `Mixture` and `validation`; or they cannot be written.
+    """
+    problems = validation(recipe, tokenizer)
+    if problems and not held_out.exists():
+        held_out.parent.mkdir(parents=True, exist_ok=True)
+        write_train_parquet(held_out, problems)
+    if train.exists():
+        return
+    batch = recipe.rollouts.problems
+    mixture = Mixture(
+        recipe.data, tokenizer, seed=recipe.seed, curriculum=recipe.curriculum, batch=batch, held_out=problems
+    )
+    for note in mixture.notes:
+        report(f"note: {note}")
+    report(f"writing the problems of {recipe.steps} steps to {train}")
+    train.parent.mkdir(parents=True, exist_ok=True)
+    write_train_parquet(train, _steps(mixture, recipe.steps, batch))
+
+
+def _steps(mixture: Mixture, steps: int, batch: int) -> Iterator[Problem]:
+    for step in range(steps):
+        yield from mixture.draw(step, batch)
+
+
+def conversations(recipe: Recipe, tokenizer: Tokenizer, chunk_tokens: int) -> float:
+    """How many conversations a reading has, on average over the first problems: one a chunk, and the answer's.
+
+    Raises:
+        MemagentError: as `Mixture`.
+    """
+    batch = min(SAMPLED, recipe.rollouts.problems)
+    mixture = Mixture(recipe.data, tokenizer, seed=recipe.seed, curriculum=recipe.curriculum, batch=batch)
+    problems = mixture.draw(recipe.curriculum.steps, batch)
+    chunks = [math.ceil(max(1, _tokens(problem, tokenizer)) / chunk_tokens) for problem in problems]
+    return 1 + sum(chunks) / len(chunks)
+
+
+def _tokens(problem: Problem, tokenizer: Tokenizer) -> int:
+    return sum(tokenizer.count(piece.text) for piece in problem.document().pieces())
