@@ -84,6 +84,7 @@ def test_evidence_is_shown_in_the_source(page, serving, tmp_path):
     asked(page, serving(), tmp_path)
     quote = page.inner_text(".evidence a >> nth=1").partition("”")[0].strip("“ \n")
     page.click(".evidence a >> nth=1")
+    assert "the memory changed here" in page.inner_text(".place")
     page.wait_for_function("quote => document.querySelector('pre.source mark')?.innerText === quote", arg=quote)
     shot(page, "evidence")
 

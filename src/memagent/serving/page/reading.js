@@ -132,6 +132,11 @@ export function ReadingView({ id, onOpen, where = null, onStep, compact = false 
     setJump(null);
     if (onStep && found) onStep(found.turns.ends[place.current]);
   }, [chunks, found, onStep]);
+  const pick = useCallback((quote) => {
+    const chunk = found.turns.ends.findIndex((end) => end > quote.start);
+    step(chunk < 0 ? chunks - 1 : chunk);
+    setJump(quote);
+  }, [found, chunks, step]);
   const changed = useMemo(() => new Set(found ? found.turns.changes.map((one) => one.at) : []), [found]);
 
   useEffect(() => {
@@ -175,11 +180,11 @@ export function ReadingView({ id, onOpen, where = null, onStep, compact = false 
       ${found.running ? html`<progress value=${found.share} max="1"></progress>` : null}
       ${!found.running && !found.result ? html`<p class="quiet">This reading was broken off.</p>` : null}
       ${found.error ? html`<p role="alert">${found.error}</p>` : null}
-      <${Evidence} found=${found} onPick=${setJump} />
+      <${Evidence} found=${found} onPick=${pick} />
     </header>
     <${Strip} outcomes=${found.turns.outcomes} changed=${changed} total=${found.total || chunks} at=${at} onPick=${step} />
     <p class="quiet place">
-      ${chunks ? `Chunk ${at + 1} of ${chunks}, characters ${found.turns.starts[at]}–${found.turns.ends[at]}` : "No chunk yet"}
+      ${chunks ? `Chunk ${at + 1} of ${chunks}${found.running ? " so far" : ""}, characters ${found.turns.starts[at]}–${found.turns.ends[at]}` : "No chunk yet"}
       ${here ? " · the memory changed here" : ""}
     </p>
     <div class="two">
