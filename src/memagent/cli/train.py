@@ -49,6 +49,7 @@ RUNS = Path("runs")
 @click.option("--on", type=click.Choice(["verl"]), help="Run on a cluster: docs/cluster.md.")
 @click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="With --on: nodes of the cluster.")
 @click.option("--gpus", type=click.IntRange(1), default=8, show_default=True, help="With --on: GPUs of each node.")
+@click.option("--gpu-gb", type=click.IntRange(1), default=80, show_default=True, help="With --on: memory of a GPU.")
 @click.option("--whole", is_flag=True, help="With --on: train nothing; join the newest checkpoint's shards to a model.")
 def command(
     recipe: Path,
@@ -61,6 +62,7 @@ def command(
     on: str | None,
     nodes: int,
     gpus: int,
+    gpu_gb: int,
     whole: bool,
 ) -> int:
     """Train a model to read with a memory, as a recipe says: docs/training.md.
@@ -84,7 +86,10 @@ def command(
     check_exports(found, exports)
     folder = output or RUNS / recipe.stem
     if on is not None:
-        _on_cluster(found, folder, nodes, gpus, dry_run=dry_run, whole=whole, resume=resume, wandb=wandb)
+        if exports:
+            raise OptionError("--export is for runs on this machine: one on verl leaves merged, or adapter with LoRA")
+        places = (nodes, gpus, gpu_gb * 10**9)
+        _on_cluster(found, folder, places, dry_run=dry_run, whole=whole, resume=resume, wandb=wandb)
         return 0
     if dry_run:
         click.echo(found.text(), nl=False)
@@ -96,12 +101,13 @@ def command(
 
 
 def _on_cluster(
-    recipe: Recipe, folder: Path, nodes: int, gpus: int, *, dry_run: bool, whole: bool, resume: bool, wandb: bool
+    recipe: Recipe, folder: Path, size: tuple[int, int, int], *, dry_run: bool, whole: bool, resume: bool, wandb: bool
 ) -> None:
     from memagent.cli import train_cluster
     from memagent.training.cluster.configuration import Cluster
 
-    cluster = Cluster(nodes=nodes, gpus=gpus)
+    nodes, gpus, gpu_bytes = size
+    cluster = Cluster(nodes=nodes, gpus=gpus, gpu_bytes=gpu_bytes)
     if whole:
         train_cluster.make_whole(recipe, folder)
     elif dry_run:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from memagent.cli.evaluate import Interrupted
 from memagent.cli.outcome import for_eyes
 from memagent.extras import extra
 
@@ -29,10 +30,7 @@ def show(recipe: Recipe, folder: Path, cluster: Cluster, *, wandb: bool) -> None
         config = checking.compose(run.settings)
         checking.validate(config)
         click.echo(checking.as_yaml(config), nl=False)
-        said = [
-            f"verl {checking.version()} accepts the configuration",
-            *(f"not checked: {one}" for one in checking.unchecked(config)),
-        ]
+        said = [f"verl {checking.version()} accepts the configuration", *checking.unchecked(config)]
     else:
         click.echo(yaml(nested(run.settings)), nl=False)
         said = ["verl is not installed: its own defaults are not shown, and nothing was validated"]
@@ -44,15 +42,19 @@ def show(recipe: Recipe, folder: Path, cluster: Cluster, *, wandb: bool) -> None
 
 def start(recipe: Recipe, folder: Path, cluster: Cluster, *, resume: bool, wandb: bool) -> None:
     """Lay everything out, check it, and train."""
-    from memagent.training.cluster.launching import launch, prepare
+    from memagent.training.cluster.launching import check_installed, launch, prepare
 
     say = for_eyes()
+    check_installed()
     run, config = prepare(
         recipe, folder, cluster, resume=resume, wandb=wandb, report=lambda line: say.print(line, soft_wrap=True)
     )
     _notes(run, say)
     say.print(f"configuration: {folder / 'verl.yaml'}", soft_wrap=True)
-    launch(run, config)
+    try:
+        launch(run, config)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; go on from the last checkpoint: the same command and --resume") from None
     _tell(run.recipe, folder)
 
 
@@ -81,11 +83,13 @@ def _notes(run: Run, say: Console) -> None:
     rows = int(run.settings["actor_rollout_ref.actor.ppo_mini_batch_size"]) * run.recipe.rollouts.group
     lines = [
         f"{cluster.nodes} × {cluster.gpus} GPUs; an update learns {rows:,} conversations",
-        f"memory of a GPU: about {gigabytes(found.training)} to learn, {gigabytes(found.rollout_weights)} for the "
-        f"sampler's weights, {gigabytes(found.conversation)} for each conversation that it samples",
+        f"memory of a GPU: about {gigabytes(found.learning)} while it learns ({gigabytes(found.state)} of it always); "
+        f"{gigabytes(found.rollout_weights)} for the sampler's weights and {gigabytes(found.conversation)} for each of "
+        "its conversations"
+        + ("" if found.fits(cluster.gpu_bytes) else "; the state is offloaded to the nodes' memory"),
     ]
     if run.assumed:
-        lines.append(f"note: the data are not here: documents of {ASSUMED_TOKENS:,} tokens are assumed for an update")
+        lines.append(f"note: the data were not read: documents of {ASSUMED_TOKENS:,} tokens are assumed for an update")
     lines += [f"note: {line}" for line in differences(run.recipe)]
     for line in lines:
         say.print(line, soft_wrap=True)

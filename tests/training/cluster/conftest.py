@@ -16,6 +16,8 @@ from memagent.models.tokenizers import HubTokenizer
 VERL = importlib.util.find_spec("verl") is not None
 collect_ignore_glob = [] if VERL else ["test_*.py"]
 
+WINDOW = 4096
+
 RECIPE = """
 kind = "rl"
 steps = 2
@@ -53,6 +55,7 @@ def base(tmp_path_factory):
     told = json.loads((folder / "tokenizer_config.json").read_text())
     told |= {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    (folder / "config.json").write_text(json.dumps({**tiny.CONFIG, "max_position_embeddings": WINDOW}))
     return folder
 
 
@@ -62,7 +65,7 @@ def tokenizer(base):
 
 
 class Servers:
-    """Answers as the oracle would; every third call of a request is cut off after its first id."""
+    """Answers as the oracle would."""
 
     def __init__(self, tokenizer):
         self.calls = []

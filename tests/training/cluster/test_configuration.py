@@ -7,10 +7,10 @@ from click.testing import CliRunner
 from tests.training.cluster.conftest import RECIPE
 
 from memagent.cli.train import command
-from memagent.errors import OptionError, SetupError
+from memagent.errors import OptionError, SetupError, StoppedError
 from memagent.training.cluster import checking
-from memagent.training.cluster.configuration import Cluster
-from memagent.training.cluster.launching import launch, plan, prepare
+from memagent.training.cluster.configuration import Cluster, ray_settings
+from memagent.training.cluster.launching import check_installed, launch, plan, prepare
 from memagent.training.recipe import Recipe
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -61,6 +61,55 @@ def test_everything_is_laid_out_and_nothing_starts_without_gpus(base, tmp_path):
     run, config = prepare(recipe, folder, Cluster(nodes=1, gpus=2), resume=False, wandb=False, report=said.append)
     assert config.actor_rollout_ref.model.path == str(base)
     assert {path.name for path in folder.iterdir()} >= {"recipe.toml", "verl.yaml", "agent-loop.yaml", "data"}
-    assert not run.settings["data.val_files"][0].endswith("validation.parquet") and not run.assumed
+    assert not run.settings["data.val_files"][0].endswith("validation.parquet")
+    assert str(folder / "tensorboard") == config.ray_kwargs.ray_init.runtime_env.env_vars.TENSORBOARD_DIR
+    assert "address" not in config.ray_kwargs.ray_init
+
+
+@pytest.fixture
+def planned(tmp_path):
+    recipe = Recipe.read(RECIPES / "paper-7b.toml")
+    run = plan(recipe, tmp_path, Cluster(nodes=2, gpus=8))
+    return run, checking.compose(run.settings, ray_settings(run.cluster, run.places, "auto"))
+
+
+def launched(monkeypatch, planned, does):
+    """`launch`, with what starts Ray and trains replaced."""
+    monkeypatch.setattr("verl.trainer.main_ppo.run_ppo", does)
+    return launch(*planned)
+
+
+def test_a_run_over_nodes_joins_their_cluster(monkeypatch, planned):
+    told = []
+
+    def trains(config, runner):
+        told.append(config.ray_kwargs.ray_init.address)
+        raise ConnectionError("no cluster")
+
+    with pytest.raises(SetupError, match="ray start --head"):
+        launched(monkeypatch, planned, trains)
+    assert told == ["auto"]
+
+
+@pytest.mark.parametrize(
+    ("begun", "error", "message"),
+    [
+        (True, RuntimeError("first\nout of memory"), "out of memory; go on from its last checkpoint with --resume"),
+        (False, ValueError(""), "ValueError; nothing was learnt yet"),
+    ],
+)
+def test_what_stops_a_run_is_told_in_a_line(monkeypatch, planned, begun, error, message):
+    if begun:
+        planned[0].places.checkpoints.mkdir()
+        (planned[0].places.checkpoints / "latest_checkpointed_iteration.txt").write_text("40")
+
+    def trains(config, runner):
+        raise error
+
+    with pytest.raises(StoppedError, match=message):
+        launched(monkeypatch, planned, trains)
+
+
+def test_without_vllm_nothing_starts():
     with pytest.raises(SetupError, match="needs vllm"):
-        launch(run, config)
+        check_installed()

@@ -10,6 +10,8 @@ from tests.reading.oracle import document_text
 from tests.training.cluster.conftest import RECIPE
 
 from memagent.errors import StoppedError
+from memagent.models.base import Sampling
+from memagent.models.engines.base import Job
 from memagent.tasks.jsonl import write
 from memagent.tasks.problem import Problem
 from memagent.tasks.records import write_train_parquet
@@ -19,6 +21,7 @@ from memagent.training.cluster.configuration import TOTAL, Cluster, agent_loops
 from memagent.training.cluster.data import conversations, write_problems
 from memagent.training.cluster.launching import plan, yaml
 from memagent.training.cluster.loop import problem_of
+from memagent.training.cluster.served import ServedEngine
 from memagent.training.recipe import Recipe
 
 SAMPLING = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "logprobs": True}
@@ -50,7 +53,7 @@ def loop_of(run, servers, base):
     import hydra
     from omegaconf import OmegaConf
     from transformers import AutoTokenizer
-    from verl.experimental.agent_loop.agent_loop import DictConfigWrap
+    from verl.experimental.agent_loop.agent_loop import DictConfigWrap, ToolListWrap
     from verl.utils.dataset.rl_dataset import RLHFDataset
 
     config = checking.compose(run.settings)
@@ -63,6 +66,7 @@ def loop_of(run, servers, base):
         processor=None,
         dataset_cls=RLHFDataset,
         data_config=DictConfigWrap(config.data),
+        tools=ToolListWrap([]),
     )
 
 
@@ -108,6 +112,16 @@ def test_rows_become_what_verl_stores(rolled):
     assert stored["rollout_log_probs"].shape == stored["responses"].shape == stored["response_mask"].shape
 
 
+def test_rows_of_a_reading_make_one_batch(rolled):
+    """As `AgentLoopWorkerTQ` puts them into the queue, with the row's own columns beside."""
+    from verl.utils.tensordict_utils import list_of_dict_to_tensordict
+
+    fields = [{**output.as_dict(), "context": "text", "index": 0} for output in rolled]
+    for field in fields[:-1]:
+        field["rm_scores"] = torch.zeros_like(field["response_mask"], dtype=torch.float32)
+    assert list_of_dict_to_tensordict(fields).batch_size[0] == len(rolled)
+
+
 def test_turns_that_were_cut_off_can_be_left_out(run, servers, base, tmp_path):
     text = run.recipe.text().replace('cut_off = "keep"', 'cut_off = "mask"')
     run.places.recipe.write_text(text.replace("memory_tokens = 120", "memory_tokens = 8"))
@@ -138,6 +152,51 @@ def test_what_servers_give_up_fails_the_rollout(run, servers, base, tmp_path):
     write_train_parquet(tmp_path / "one.parquet", [problem(9)])
     with pytest.raises(StoppedError, match="gave a call up"):
         asyncio.run(loop_of(run, servers, base).run(dict(SAMPLING), **row_of(tmp_path / "one.parquet", 0)))
+
+
+def engine_over(servers):
+    return ServedEngine(servers, SAMPLING)
+
+
+def job(**changes):
+    return Job(prompt=(1, 2, 3), max_tokens=8, sampling=Sampling(temperature=1.0, top_p=1.0, seed=None), **changes)
+
+
+async def run_on(servers, **changes):
+    return await asyncio.wrap_future(engine_over(servers).submit(job(**changes)))
+
+
+class Says:
+    """Servers that answer with these ids, or fail."""
+
+    def __init__(self, *replies):
+        self.replies = list(replies)
+
+    async def generate(self, request_id, *, prompt_ids, sampling_params):
+        from verl.workers.rollout.replica import TokenOutput
+
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return TokenOutput(token_ids=reply, log_probs=[-1.0] * len(reply), stop_reason="completed")
+
+
+def test_a_word_that_is_all_of_a_reply_ends_it():
+    """A policy taught to say "Keep" alone ends there, whatever a server samples behind it."""
+    found = asyncio.run(run_on(Says([7, 8, 9, 8, 7, 6, 5, 4]), stop_after=7))
+    assert (found.token_ids, found.logprobs, found.finish) == ((7,), (-1.0,), "stop")
+    found = asyncio.run(run_on(Says([8, 7, 9]), stop_after=7))
+    assert found.token_ids == (8, 7, 9)
+
+
+def test_a_server_that_comes_back_is_asked_again(monkeypatch):
+    from ray.exceptions import ActorUnavailableError
+
+    monkeypatch.setattr("memagent.training.cluster.served.PAUSE", 0.0)
+    away = ActorUnavailableError("busy", actor_id=None)
+    assert asyncio.run(run_on(Says(away, away, [5, 2]))).token_ids == (5, 2)
+    with pytest.raises(StoppedError, match="failed a call 10 times"):
+        asyncio.run(run_on(Says(*[away] * 10)))
 
 
 def test_the_files_load_in_verls_dataset_and_come_back_as_they_were(run, tokenizer):

@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.models import tiny
-from tests.training.cluster.conftest import RECIPE
+from tests.training.cluster.conftest import RECIPE, WINDOW
 from tests.training.conftest import policy
 
-from memagent.errors import InputError
+from memagent.errors import InputError, OptionError
 from memagent.models.adapters import read_adapter
 from memagent.models.local import LocalModel
 from memagent.models.sources import locate
-from memagent.training.cluster.weights import make_whole, newest, starting_point
+from memagent.training.cluster.weights import check_cluster, make_whole, newest, starting_point
 from memagent.training.exports import card, write_adapter
 from memagent.training.policy import Policy
 from memagent.training.recipe import Recipe
@@ -84,8 +84,9 @@ def recipe_of(base, tmp_path, rank):
 
 
 def test_a_checkpoint_becomes_a_model(base, tmp_path):
-    for step in (9, 10):
+    for step in (9, 10, 11):  # the last is still being written
         (tmp_path / "run/verl" / f"global_step_{step}").mkdir(parents=True)
+    (tmp_path / "run/verl/latest_checkpointed_iteration.txt").write_text("10")
     checkpoint = shards(base, tmp_path / "run/verl/global_step_10")
     assert newest(tmp_path / "run/verl") == checkpoint
     merged = make_whole(checkpoint, recipe_of(base, tmp_path, 0), tmp_path / "run")
@@ -95,7 +96,7 @@ def test_a_checkpoint_becomes_a_model(base, tmp_path):
     told = json.loads((merged / "memagent.json").read_text())
     assert told["steps"] == 10 and told["protocol"] == "gated" and told["chunk_tokens"] == 300
     model = LocalModel.open(str(merged), engine="torch")
-    assert model.window == tiny.WINDOW
+    assert model.window == WINDOW
 
 
 def test_a_checkpoint_of_lora_becomes_an_adapter(base, tmp_path):
@@ -111,11 +112,21 @@ def test_a_checkpoint_of_lora_becomes_an_adapter(base, tmp_path):
 
 
 def test_what_is_no_checkpoint_is_told(base, tmp_path):
+    recipe = recipe_of(base, tmp_path, 0)
     with pytest.raises(InputError, match="no checkpoint of verl"):
-        newest(tmp_path)
-    (tmp_path / "global_step_1").mkdir()
+        make_whole(newest(tmp_path), recipe, tmp_path)
+    shards = tmp_path / "global_step_1/actor"
+    shards.mkdir(parents=True)
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("1")
     with pytest.raises(InputError, match="no shards"):
-        make_whole(newest(tmp_path), recipe_of(base, tmp_path, 0), tmp_path)
+        make_whole(newest(tmp_path), recipe, tmp_path)
+    (shards / "fsdp_config.json").write_text('{"FSDP_version": 2, "world_size": 2}')
+    (shards / "model_world_size_2_rank_0.pt").touch()
+    with pytest.raises(InputError, match=r"lacks model_world_size_2_rank_1\.pt"):
+        make_whole(newest(tmp_path), recipe, tmp_path)
+    with pytest.raises(OptionError, match="shards for 2 GPUs"):
+        check_cluster(tmp_path, 8)
+    check_cluster(tmp_path, 2)
 
 
 def warm(base, tmp_path):
@@ -126,6 +137,14 @@ def warm(base, tmp_path):
 
     write_adapter(made, tmp_path / "warm", card(source, plan_of(recipe, architecture_of(recipe)), {"steps": 1}))
     return made
+
+
+def test_an_adapter_of_another_rank_is_refused(base, tmp_path):
+    warm(base, tmp_path)
+    recipe = recipe_of(base, tmp_path, 8)
+    recipe = dataclasses.replace(recipe, base=dataclasses.replace(recipe.base, adapter=str(tmp_path / "warm")))
+    with pytest.raises(OptionError, match="another rank"):
+        starting_point(recipe, tmp_path / "run")
 
 
 @pytest.mark.parametrize("rank", [0, 4])

@@ -11,6 +11,7 @@ import importlib.util
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from memagent.errors import OptionError
@@ -29,8 +30,9 @@ def version() -> str:
     return importlib.metadata.version("verl")
 
 
-def compose(settings: Mapping[str, Any]) -> Any:
-    """verl's configuration (an OmegaConf `DictConfig`) with `settings` by their dotted names.
+def compose(settings: Mapping[str, Any], added: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """verl's configuration (an OmegaConf `DictConfig`) with `settings` by their dotted names, and `added` to it what it
+    does not name itself.
 
     Raises:
         OptionError: this verl has no such setting.
@@ -51,6 +53,8 @@ def compose(settings: Mapping[str, Any]) -> Any:
         except OmegaConfBaseException as error:
             why = str(error).splitlines()[0]
             raise OptionError(f"verl {version()} does not take {name}: {why}; {TRIED} was tried") from error
+    for name, value in added.items():
+        OmegaConf.update(config, name, value, force_add=True)
     return config
 
 

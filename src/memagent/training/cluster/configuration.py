@@ -24,6 +24,7 @@ TOTAL = "total"  # the reward's name beside its parts
 REWARD = "pkg://memagent.training.cluster.reward"
 ASSUMED_TOKENS = 32_768  # of a document of a file that is not there yet; the published training files' length
 _STEP = 256  # sizes are rounded up to it
+_LONG_PROBLEM = 4096  # tokens that a problem may have beyond the usual, where the model's window allows it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,11 @@ class Places:
     model: str
     run: Path
     adapter: str = ""
+
+    @property
+    def tensorboard(self) -> Path:
+        """Curves."""
+        return self.run / "tensorboard"
 
     @property
     def recipe(self) -> Path:
@@ -97,7 +103,11 @@ def differences(recipe: Recipe) -> list[str]:
     if normalisation != "batch":
         found.append(f'verl averages the loss over the tokens of a mini-batch ("batch"), not "{normalisation}"')
     if recipe.rollouts.refills:
-        found.append("verl refills groups from the problems of later steps")
+        found.append("verl draws groups again without a bound, from the problems of later steps, which then come twice")
+    if recipe.tuning.rank and recipe.base.adapter and recipe.objective.kl > 0:
+        found.append("the reference of verl's penalty is the base without the adapter, not the warm start")
+    if recipe.learner.warmup:
+        found.append("the first batch is learnt at a rate of 0: verl's warm-up begins there")
     if recipe.rollouts.cut_off == "mask":
         found.append("an answer that was cut off is learnt from all the same: verl reads the reward from its row")
     return found
@@ -115,9 +125,9 @@ def settings(
 ) -> dict[str, Any]:
     """verl's settings by their dotted names; `conversations` is how many a reading has, on average."""
     return {
-        **_data(recipe, sizes, places),
+        **_data(recipe, model, sizes, places),
         **_model(recipe, model, sizes, cluster, places),
-        **_actor(recipe, sizes, conversations, cluster),
+        **_actor(recipe, model, sizes, conversations, cluster),
         **_rollouts(recipe, model, sizes, cluster, places),
         **_algorithm(recipe),
         **_trainer(recipe, cluster, places, wandb),
@@ -129,14 +139,10 @@ def response_tokens(sizes: Sizes) -> int:
     return sizes.thinking + max(sizes.memory, sizes.answer)
 
 
-def prompt_tokens(sizes: Sizes) -> int:
-    """At most so many are in a prompt; with room for a problem of twice the usual length."""
-    return math.ceil((2 * FRAME_TOKENS + sizes.chunk + sizes.memory) / _STEP) * _STEP
-
-
-def window(sizes: Sizes) -> int:
-    """Prompt and response, in tokens."""
-    return math.ceil((prompt_tokens(sizes) + response_tokens(sizes)) / _STEP) * _STEP
+def window(model: Architecture, sizes: Sizes) -> int:
+    """Prompt and response together, in tokens: with room for a long problem, and never beyond the model's window."""
+    needed = FRAME_TOKENS + sizes.chunk + sizes.memory + response_tokens(sizes) + _LONG_PROBLEM
+    return min(math.ceil(needed / _STEP) * _STEP, model.window or needed)
 
 
 def mini_batch(recipe: Recipe, conversations: float, gpus: int) -> int:
@@ -159,6 +165,12 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
+def ray_settings(cluster: Cluster, places: Places, address: str) -> dict[str, Any]:
+    """What Ray is told that verl's configuration does not name: the cluster to join, and where curves are written."""
+    joined = {"ray_kwargs.ray_init.address": address} if cluster.nodes > 1 else {}
+    return {**joined, "ray_kwargs.ray_init.runtime_env.env_vars.TENSORBOARD_DIR": str(places.tensorboard)}
+
+
 def agent_loops(places: Places) -> list[dict[str, str]]:
     """What `agent_loop_config_path` names: the loop, and the recipe that it reads by."""
     return [
@@ -170,14 +182,14 @@ def agent_loops(places: Places) -> list[dict[str, str]]:
     ]
 
 
-def _data(recipe: Recipe, sizes: Sizes, places: Places) -> dict[str, Any]:
+def _data(recipe: Recipe, model: Architecture, sizes: Sizes, places: Places) -> dict[str, Any]:
     validated = bool(recipe.validation.problems)
     return {
         "data.train_files": [str(places.train)],
         "data.val_files": [str(places.validation if validated else places.train)],
         "data.val_max_samples": -1 if validated else 1,
         "data.prompt_key": "prompt",
-        "data.max_prompt_length": prompt_tokens(sizes),
+        "data.max_prompt_length": window(model, sizes) - response_tokens(sizes),
         "data.max_response_length": response_tokens(sizes),
         "data.train_batch_size": recipe.rollouts.problems,
         "data.return_raw_chat": True,
@@ -191,7 +203,7 @@ def _data(recipe: Recipe, sizes: Sizes, places: Places) -> dict[str, Any]:
 
 def _model(recipe: Recipe, model: Architecture, sizes: Sizes, cluster: Cluster, places: Places) -> dict[str, Any]:
     tuning = recipe.tuning
-    offload = need_of(recipe, model, sizes, gpus=cluster.total).training > (1 - ROLLOUT_SHARE) * cluster.gpu_bytes
+    offload = not need_of(recipe, model, sizes, gpus=cluster.total).fits(cluster.gpu_bytes)
     return {
         "actor_rollout_ref.model.path": places.model,
         "actor_rollout_ref.model.use_remove_padding": True,
@@ -206,13 +218,14 @@ def _model(recipe: Recipe, model: Architecture, sizes: Sizes, cluster: Cluster, 
     }
 
 
-def _actor(recipe: Recipe, sizes: Sizes, conversations: float, cluster: Cluster) -> dict[str, Any]:
+def _actor(recipe: Recipe, model: Architecture, sizes: Sizes, conversations: float, cluster: Cluster) -> dict[str, Any]:
     learner, objective, updates = recipe.learner, recipe.objective, recipe.rollouts.updates
     actor = {
+        "strategy": "fsdp2",
         "ppo_mini_batch_size": mini_batch(recipe, conversations, cluster.total),
         "ppo_epochs": 1,
         "use_dynamic_bsz": True,
-        "ppo_max_token_len_per_gpu": max(learner.most_columns, window(sizes)),
+        "ppo_max_token_len_per_gpu": max(learner.most_columns, window(model, sizes)),
         "clip_ratio": objective.clip_low,
         "clip_ratio_low": objective.clip_low,
         "clip_ratio_high": objective.clip_high,
@@ -229,7 +242,6 @@ def _actor(recipe: Recipe, sizes: Sizes, conversations: float, cluster: Cluster)
         "optim.weight_decay": learner.weight_decay,
         "optim.betas": list(learner.betas),
         "optim.clip_grad": learner.clip_norm,
-        "grad_clip": learner.clip_norm,
     }
     return {f"actor_rollout_ref.actor.{name}": value for name, value in actor.items()}
 
@@ -244,8 +256,8 @@ def _rollouts(recipe: Recipe, model: Architecture, sizes: Sizes, cluster: Cluste
         "top_p": rollouts.top_p,
         "calculate_log_probs": True,
         "enable_prefix_caching": True,
-        "max_model_len": window(sizes),
-        "max_num_batched_tokens": max(8192, window(sizes)),
+        "max_model_len": window(model, sizes),
+        "max_num_batched_tokens": max(8192, window(model, sizes)),
         "gpu_memory_utilization": ROLLOUT_SHARE,
         "tensor_model_parallel_size": parallel(model, cluster),
         "load_format": "safetensors" if recipe.tuning.rank else "dummy",
@@ -280,7 +292,6 @@ def _algorithm(recipe: Recipe) -> dict[str, Any]:
     if recipe.rollouts.refills:
         found["algorithm.filter_groups.enable"] = True
         found["algorithm.filter_groups.metric"] = TOTAL
-        found["algorithm.filter_groups.max_num_gen_batches"] = 1 + recipe.rollouts.refills
     return found
 
 
@@ -289,6 +300,7 @@ def _trainer(recipe: Recipe, cluster: Cluster, places: Places, wandb: bool) -> d
     trainer = {
         "use_v1": True,
         "v1.trainer_mode": "sync",
+        "v1.sampler.sync_refill_failed_groups": True,
         "nnodes": cluster.nodes,
         "n_gpus_per_node": cluster.gpus,
         "total_training_steps": recipe.steps,

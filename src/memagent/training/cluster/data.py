@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean, pstdev
 
+from memagent.extras import extra
 from memagent.tasks.problem import Problem
 from memagent.tasks.records import write_train_parquet
 from memagent.tokens import Tokenizer
@@ -21,7 +23,7 @@ SAMPLED = 64  # problems whose conversations are counted to know what a reading 
 def write_problems(
     recipe: Recipe, tokenizer: Tokenizer, *, train: Path, held_out: Path, report: Callable[[str], None]
 ) -> None:
-    """Write the problems of all steps, and those of the validation if there are any; what is there already stays.
+    """Write the problems of all steps, and those of the validation if there are any; enough of them there are left.
 
     Raises:
         MemagentError: as `Mixture` and `validation`; or they cannot be written.
@@ -30,9 +32,9 @@ def write_problems(
     if problems and not held_out.exists():
         held_out.parent.mkdir(parents=True, exist_ok=True)
         write_train_parquet(held_out, problems)
-    if train.exists():
-        return
     batch = recipe.rollouts.problems
+    if train.exists() and _rows(train) >= recipe.steps * batch:
+        return
     mixture = Mixture(
         recipe.data, tokenizer, seed=recipe.seed, curriculum=recipe.curriculum, batch=batch, held_out=problems
     )
@@ -43,13 +45,22 @@ def write_problems(
     write_train_parquet(train, _steps(mixture, recipe.steps, batch))
 
 
+def _rows(path: Path) -> int:
+    with extra("eval", "reading Parquet"):
+        from pyarrow import parquet
+    return int(parquet.read_metadata(path).num_rows)
+
+
 def _steps(mixture: Mixture, steps: int, batch: int) -> Iterator[Problem]:
     for step in range(steps):
         yield from mixture.draw(step, batch)
 
 
 def conversations(recipe: Recipe, tokenizer: Tokenizer, chunk_tokens: int) -> float:
-    """How many conversations a reading has, on average over the first problems: one a chunk, and the answer's.
+    """How many conversations a step's readings have on average, one a chunk and the answer's: hardly ever more.
+
+    It is the mean over the first problems and twice its error in a step, so that a step's last update is rather a
+    little lighter than an update more.
 
     Raises:
         MemagentError: as `Mixture`.
@@ -58,7 +69,7 @@ def conversations(recipe: Recipe, tokenizer: Tokenizer, chunk_tokens: int) -> fl
     mixture = Mixture(recipe.data, tokenizer, seed=recipe.seed, curriculum=recipe.curriculum, batch=batch)
     problems = mixture.draw(recipe.curriculum.steps, batch)
     chunks = [math.ceil(max(1, _tokens(problem, tokenizer)) / chunk_tokens) for problem in problems]
-    return 1 + sum(chunks) / len(chunks)
+    return 1 + fmean(chunks) + 2 * pstdev(chunks) / math.sqrt(recipe.rollouts.problems)
 
 
 def _tokens(problem: Problem, tokenizer: Tokenizer) -> int:

@@ -5,6 +5,7 @@ It does not know what verl does with it.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ class Run:
 
 
 def plan(recipe: Recipe, folder: Path, cluster: Cluster, *, wandb: bool = False) -> Run:
-    """What a run would be, without fetching or writing anything.
+    """What a run would be, without fetching, reading or writing anything.
 
     Raises:
         OptionError: verl cannot run the recipe.
@@ -80,6 +81,8 @@ def prepare(
         MemagentError: recipe, data or weights cannot be used, or verl does not accept the configuration.
     """
     planned = plan(recipe, folder, cluster, wandb=wandb)
+    checking.validate(checking.compose(planned.settings))  # before the folder is taken and gigabytes are written
+    weights.check_cluster(planned.places.checkpoints, cluster.total)
     claim(planned.recipe, folder, resume=resume)
     model, adapter = weights.starting_point(planned.recipe, folder)
     places = replace(planned.places, model=model, adapter=adapter)
@@ -87,31 +90,33 @@ def prepare(
     data.write_problems(planned.recipe, tokenizer, train=places.train, held_out=places.validation, report=report)
     chunk = planned.recipe.reading.chunk_tokens
     assert chunk is not None  # it is resolved
-    conversations = data.conversations(planned.recipe, tokenizer, chunk) if planned.assumed else None
-    run = _run(planned.recipe, cluster, places, conversations, wandb)
+    run = _run(planned.recipe, cluster, places, data.conversations(planned.recipe, tokenizer, chunk), wandb)
     write_file(places.loop, yaml(configuration.agent_loops(places)), hint="free some space")
-    config = checking.compose(run.settings)
+    address = os.environ.get("RAY_ADDRESS", "auto")
+    config = checking.compose(run.settings, configuration.ray_settings(cluster, places, address))
     checking.validate(config)
     write_file(folder / "verl.yaml", checking.as_yaml(config), hint="free some space")
     return run, config
+
+
+def check_installed() -> None:
+    """Raise SetupError where a run could not start on this machine for want of a package."""
+    for name, purpose in (("verl", "a run on verl"), ("vllm", "sampling on GPUs")):
+        if importlib.util.find_spec(name) is None:
+            raise SetupError(f"{purpose} needs {name}, which is not installed: pip install 'memagent[cluster]' vllm")
 
 
 def launch(run: Run, config: Any) -> Path:
     """Train, then make the last checkpoint whole; where it lies.
 
     Raises:
-        SetupError: vLLM or a Ray cluster is missing.
-        StoppedError: the run stopped; it goes on from its last checkpoint.
+        SetupError: verl or a Ray cluster is missing.
+        StoppedError: the run stopped; it goes on from its last checkpoint, if there is one.
     """
     with extra("cluster", "a run on verl"):
         import ray
         from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
         from verl.utils.device import auto_set_device
-    with extra("cluster", "sampling on GPUs"):
-        import vllm  # noqa: F401  # pragma: no cover
-    os.environ.setdefault("TENSORBOARD_DIR", str(run.places.run / "tensorboard"))
-    if run.cluster.nodes > 1:
-        config.ray_kwargs.ray_init.address = os.environ.get("RAY_ADDRESS", "auto")
     auto_set_device(config)
     try:
         run_ppo(config, TaskRunnerV1)
@@ -121,8 +126,10 @@ def launch(run: Run, config: Any) -> Path:
             "`ray start --address=THIS-NODE:6379`"
         ) from error
     except (ray.exceptions.RayError, RuntimeError, ValueError) as error:
-        why = str(error).strip().splitlines()[-1]
-        raise StoppedError(f"verl stopped: {why}; go on from its last checkpoint with --resume") from error
+        why = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        begun = weights.newest(run.places.checkpoints) is not None
+        advice = "go on from its last checkpoint with --resume" if begun else "nothing was learnt yet"
+        raise StoppedError(f"verl stopped: {why}; {advice}") from error
     return weights.make_whole(weights.newest(run.places.checkpoints), run.recipe, run.places.run)
 
 

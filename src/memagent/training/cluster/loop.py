@@ -55,7 +55,7 @@ class ReadingLoop(AgentLoopBase):  # type: ignore[misc]
         """The conversations of one reading of the row's problem, the answer's last; it bears the reward.
 
         Raises:
-            MemagentError: the problem cannot be read, or sampling failed; verl draws another group for it.
+            MemagentError: the problem cannot be read, or sampling failed; the group is learnt without this rollout.
         """
         began = time.monotonic()
         engine = ServedEngine(self.server_manager, sampling_params)

@@ -1,41 +1,51 @@
 """What a GPU needs where FSDP shards the training and vLLM samples on the same GPUs. Pure functions; sizes are bytes.
 
-FSDP's part is arithmetic (masters, gradients and moments in 32 bits, spread over all GPUs; a block is whole while it is
-computed); activations are those of `training.memory`. None of it was measured on a cluster.
+It is arithmetic, and was not measured on a cluster. verl's engine was read for what it keeps: masters, gradients and
+moments in 32 bits, spread over all GPUs; two blocks and the embeddings whole while they compute; the activations of
+`training.memory`; and all logits of a micro-batch, three times. Its reference waits in the node's memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from memagent.evaluation.cost.architecture import Architecture
 from memagent.training.forecast import Sizes
-from memagent.training.memory import HALF, Machine, need
+from memagent.training.memory import HALF, MASTER, MOMENTS, activations, trained_weights
 from memagent.training.recipe import Recipe
 
 GPU_BYTES = 80_000_000_000  # A100 and H100
 ROLLOUT_SHARE = 0.5  # of a GPU, that vLLM may fill with weights and keys and values while it samples
+USABLE = 0.9  # of a GPU while it learns
+_LOGIT_COPIES = 3  # as they come, divided by the temperature, and the gradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPUNeed:
-    """Bytes on one GPU: of the training, and of the rollouts' weights and the keys and values of one conversation.
+    """Bytes on one GPU: `state` always, `learning` (the state included) while it learns, and of the sampler its weights
+    and the keys and values of one conversation, which are let go of while it learns."""
 
-    Both are there at once, but for keys and values, which are let go of while weights learn.
-    """
-
-    training: int
+    state: int
+    learning: int
     rollout_weights: int
     conversation: int
+
+    def fits(self, gpu_bytes: int) -> bool:
+        """Whether the state can stay on the GPU all the time."""
+        return self.learning <= USABLE * gpu_bytes and self.state <= (1 - ROLLOUT_SHARE) * gpu_bytes
 
 
 def need_of(recipe: Recipe, model: Architecture, sizes: Sizes, *, gpus: int, ways: int = 1) -> GPUNeed:
     """What one of `gpus` GPUs needs; the rollouts' weights are spread over `ways` of them."""
-    # verl computes every conversation's whole prompt, and shards whatever the recipe says.
-    as_there = replace(recipe, tuning=replace(recipe.tuning, shard=True), learner=replace(recipe.learner, share=False))
-    found = need(as_there, model, sizes, Machine(room=0, gpu=True, processes=gpus))
+    trained = trained_weights(model, recipe.tuning)
+    state = MASTER * (model.weights + (1 + MOMENTS) * trained) // gpus
+    embeddings = model.weights - model.block_weights
+    whole = HALF * (2 * model.block_weights // model.layers + embeddings)
+    columns = max(recipe.learner.most_columns, sizes.longest)
+    logits = HALF * _LOGIT_COPIES * columns * model.vocabulary
     return GPUNeed(
-        training=found.total - found.sampler,
+        state=state,
+        learning=state + whole + activations(model, recipe.tuning, columns, tree=None) + logits,
         rollout_weights=HALF * model.weights // ways,
         conversation=HALF * model.state_values * sizes.longest // ways,
     )

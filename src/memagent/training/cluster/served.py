@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorDiedError, RayActorError, RayError
 
 from memagent.errors import StoppedError
 from memagent.models.base import Completion
@@ -19,6 +19,10 @@ from memagent.models.engines.base import Job, Output
 
 if TYPE_CHECKING:
     from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
+
+
+TRIES = 10  # of a call that servers fail; one that is lost costs one
+PAUSE = 0.5  # seconds before a server that may come back is asked again
 
 
 class Servers(Protocol):
@@ -50,16 +54,29 @@ class ServedEngine:
         """The servers are another's."""
 
     async def _run(self, job: Job) -> Output:
-        while True:
+        failed: RayActorError | None = None
+        for _ in range(TRIES):
             try:
                 found = await self._servers.generate(
                     self._request, prompt_ids=list(job.prompt), sampling_params=self._params(job)
                 )
-            except RayActorError as error:
-                if not await strike_off(self._servers, self._request, str(error.actor_id)):
-                    raise StoppedError(f"no rollout server is left: {error}") from error
-            else:
                 return self._output(job, found)
+            except RayActorError as error:
+                failed = error
+                await self._recover(error)
+        raise StoppedError(f"the rollout servers failed a call {TRIES} times: {failed}")
+
+    async def _recover(self, error: RayActorError) -> None:
+        """After a failure: without the server, where it is gone for good; else after a moment."""
+        if not isinstance(error, ActorDiedError) or error.actor_id is None:
+            await asyncio.sleep(PAUSE)
+            return
+        try:
+            left = await strike_off(self._servers, self._request, error.actor_id)
+        except RayError:  # the balancer's own complaint: it has no server to name
+            left = False
+        if not left:
+            raise StoppedError("no rollout server is left") from error
 
     def _params(self, job: Job) -> dict[str, Any]:
         own = {"temperature": job.sampling.temperature, "top_p": job.sampling.top_p, "max_tokens": job.max_tokens}
@@ -72,10 +89,13 @@ class ServedEngine:
             version for name in ("min_global_steps", "max_global_steps")
             if (version := found.extra_fields.get(name)) is not None
         ]  # fmt: skip
+        # Servers do not know of `stop_after`: what came behind it was never said.
+        alone = job.stop_after is not None and list(found.token_ids[:1]) == [job.stop_after]
+        count = 1 if alone else len(found.token_ids)
         return Output(
-            token_ids=tuple(found.token_ids),
-            logprobs=None if found.log_probs is None else tuple(found.log_probs),
-            finish="length" if len(found.token_ids) >= job.max_tokens else "stop",
+            token_ids=tuple(found.token_ids[:count]),
+            logprobs=None if found.log_probs is None else tuple(found.log_probs[:count]),
+            finish="length" if count >= job.max_tokens > 1 and not alone else "stop",
         )
 
 

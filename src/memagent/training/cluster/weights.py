@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from memagent import __version__
-from memagent.errors import InputError, SetupError
+from memagent.errors import InputError, OptionError, SetupError
 from memagent.extras import extra
-from memagent.models.adapters import CARD_NAME, read_adapter
+from memagent.models.adapters import CARD_NAME, Adapter, read_adapter
 from memagent.models.paths import user_path
 from memagent.models.pull import WHEELS, with_safetensors
 from memagent.models.sources import Source, locate
 from memagent.training.exporting import own_kind
 from memagent.training.exports import write_merged
 from memagent.training.folders import new_folder
-from memagent.training.policy import Policy
+from memagent.training.policy import Policy, Tuning
 from memagent.training.recipe import Recipe
 
 START = "start"
-_STEP = re.compile(r"global_step_(\d+)")
+TRACKER = "latest_checkpointed_iteration.txt"  # written last, and what verl itself goes on from
+_FSDP = "fsdp_config.json"
 _HINT = "free some space and try again"
 
 
@@ -42,6 +42,8 @@ def starting_point(recipe: Recipe, run: Path) -> tuple[str, str]:
         MemagentError: base or adapter are missing or do not fit.
     """
     adapter = user_path(recipe.base.adapter).resolve() if recipe.base.adapter else None
+    if adapter is not None and recipe.tuning.rank:
+        check_fit(read_adapter(adapter), recipe.tuning)
     if of_hub(recipe) and (adapter is None or recipe.tuning.rank):
         return recipe.base.name, str(adapter or "")
     source = locate(recipe.base.name)
@@ -55,6 +57,14 @@ def starting_point(recipe: Recipe, run: Path) -> tuple[str, str]:
     return str((run / START).resolve()), ""
 
 
+def check_fit(adapter: Adapter, tuning: Tuning) -> None:
+    """Raise OptionError where an adapter has not the rank and the targets that are to be trained."""
+    ranks = {part.down.shape[0] for part in adapter.parts.values()}
+    targets = {name.removesuffix(".weight").rpartition(".")[2] for name in adapter.parts}
+    if ranks != {tuning.rank} or targets != set(tuning.targets):
+        raise OptionError(f"the adapter {adapter.folder} has another rank or other targets than [tuning]")
+
+
 def _merge(recipe: Recipe, source: Source, folder: Path, adapter: Path, target: Path) -> None:
     start = read_adapter(adapter)
     policy = Policy.load(folder, recipe.tuning)
@@ -62,30 +72,43 @@ def _merge(recipe: Recipe, source: Source, folder: Path, adapter: Path, target: 
     write_merged(Policy.load(folder, recipe.tuning, start=start), source, target, start.card or {})
 
 
-def newest(checkpoints: Path) -> Path:
-    """The checkpoint of verl's with the most steps.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = {int(one[1]): path for path in checkpoints.glob("global_step_*") if (one := _STEP.fullmatch(path.name))}
-    if not found:
-        raise InputError(f"{checkpoints} holds no checkpoint of verl (global_step_…) yet")
-    return found[max(found)]
+def newest(checkpoints: Path) -> Path | None:
+    """The last checkpoint that verl has written to its end, if there is one."""
+    try:
+        return checkpoints / f"global_step_{int((checkpoints / TRACKER).read_text())}"
+    except (OSError, ValueError):
+        return None
 
 
-def make_whole(checkpoint: Path, recipe: Recipe, run: Path) -> Path:
+def check_cluster(checkpoints: Path, gpus: int) -> None:
+    """Raise OptionError where a run is to go on with another number of GPUs: FSDP's shards are one a GPU."""
+    last = newest(checkpoints)
+    if last is None or not (last / "actor" / _FSDP).is_file():
+        return
+    ranks = _ranks(last / "actor")
+    if ranks != gpus:
+        raise OptionError(
+            f"the run in {checkpoints.parent} has shards for {ranks} GPUs: go on with as many, not {gpus}"
+        )
+
+
+def _ranks(shards: Path) -> int:
+    return int(json.loads((shards / _FSDP).read_text(encoding="utf-8"))["world_size"])
+
+
+def make_whole(checkpoint: Path | None, recipe: Recipe, run: Path) -> Path:
     """A checkpoint's shards joined, as the run's own export: `merged` (safetensors), or `adapter` where LoRA learnt.
 
     `recipe` is the run's, its reading resolved.
 
     Raises:
-        InputError: it is no checkpoint of FSDP's.
+        InputError: there is none yet, or shards of it are missing.
         SetupError: verl is missing, or the adapter's base is.
     """
+    if checkpoint is None:
+        raise InputError(f"{run} holds no checkpoint of verl yet")
     shards = checkpoint / "actor"
-    if not (shards / "fsdp_config.json").is_file():
-        raise InputError(f"{checkpoint} holds no shards of FSDP's: {shards / 'fsdp_config.json'} is missing")
+    _check_shards(shards)
     steps, target = int(checkpoint.name.rpartition("_")[2]), run / own_kind(recipe)
     with new_folder(target, hint=_HINT) as folder:
         _join(shards, folder)
@@ -93,6 +116,16 @@ def make_whole(checkpoint: Path, recipe: Recipe, run: Path) -> Path:
             _only_adapter(folder)
         (folder / CARD_NAME).write_text(json.dumps(_card(recipe, steps), indent=1), encoding="utf-8")
     return target
+
+
+def _check_shards(shards: Path) -> None:
+    if not (shards / _FSDP).is_file():
+        raise InputError(f"{shards} holds no shards of FSDP's: {_FSDP} is missing")
+    ranks = _ranks(shards)
+    names = [f"model_world_size_{ranks}_rank_{rank}.pt" for rank in range(ranks)]
+    missing = [name for name in names if not (shards / name).is_file()]
+    if missing:
+        raise InputError(f"{shards} lacks {missing[0]}: are all nodes' shards on one file system?")
 
 
 def _join(shards: Path, target: Path) -> None:

@@ -1,0 +1,81 @@
+"""What reinforcement adds to a warm start: two adapters on the same problems, and their paired difference.
+
+    python benchmarks/share.py --before runs/reader-questions/adapter --after runs/reader-rl/adapter
+
+RULER's needle tasks and variable tracking are generated; the questions are those of `data/hotpotqa.jsonl.gz`, split
+dev, which nothing was trained on. It goes on where it stopped; what each adapter did lies in runs/share, a folder each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablations import memagent
+from memagent.evaluation.outcome import Outcome
+from memagent.evaluation.statistics import Estimate, interval, paired
+from memagent.models.adapters import read_adapter
+from results import QUESTIONS
+
+RUNS = Path("runs/share")
+TASKS = ("niah_multikey_3", "niah_multiquery", "niah_multivalue", "vt", "ruler-hqa")
+AT_ONCE = 4
+
+
+def read(adapter: Path, task: str, length: str, samples: int) -> list[Outcome]:
+    """What an adapter makes of one task, measured where it is missing."""
+    folder = RUNS / read_adapter(adapter).sha256[:12] / f"{task}-{length}-{samples}"
+    suite = ["ruler-hqa", *QUESTIONS] if task == "ruler-hqa" else ["ruler", "--tasks", task]
+    if not (folder / "report.md").exists():
+        resume = ["--resume"] if (folder / "recipe.toml").exists() else []
+        memagent("eval", *suite, "--lengths", length, "--limit", samples, "--protocols", "gated", "--adapter", adapter,
+                 "--at-once", AT_ONCE, *resume, "-o", folder)  # fmt: skip
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Outcome.from_json(json.loads(line)) for line in lines]
+
+
+def differences(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[float]:
+    """After minus before, problem by problem."""
+    first = {one.index: one.score for one in before}
+    return [one.score - first[one.index] for one in after]
+
+
+def shown(found: Estimate) -> str:
+    """In percent, with its interval."""
+    return f"{100 * found.mean:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def rate(found: Sequence[Outcome]) -> float:
+    """False changes in a million tokens."""
+    return 1e6 * sum(one.false_changes or 0 for one in found) / max(1, sum(one.document_tokens for one in found))
+
+
+def main() -> None:
+    """Measure what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--before", type=Path, required=True, help="the warm start's adapter")
+    parser.add_argument("--after", type=Path, required=True)
+    parser.add_argument("--length", default="2k")
+    parser.add_argument("--samples", type=int, default=80, help="problems of each task")
+    given = parser.parse_args()
+    scores: dict[str, list[list[float]]] = defaultdict(list)
+    print(f"\n| task at {given.length} | n | warm start | with RL | difference, paired | false changes a million |")
+    print("|---|---|---|---|---|---|")
+    for task in TASKS:
+        before, after = (read(adapter, task, given.length, given.samples) for adapter in (given.before, given.after))
+        changes = differences(before, after)
+        for name, values in (("before", [one.score for one in before]), ("after", [one.score for one in after])):
+            scores[name].append(values)
+        scores["difference"].append(changes)
+        one = [interval(values[-1]) for values in (scores["before"], scores["after"])]
+        print(f"| {task} | {len(after)} | {shown(one[0])} | {shown(one[1])} | {shown(paired(changes))} "
+              f"| {rate(before):,.0f} → {rate(after):,.0f} |", flush=True)  # fmt: skip
+    whole = shown(interval(*scores["before"])), shown(interval(*scores["after"])), shown(paired(*scores["difference"]))
+    print(f"| all | {sum(map(len, scores['after']))} | {' | '.join(whole)} | |")
+
+
+if __name__ == "__main__":
+    main()
