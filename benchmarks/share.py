@@ -32,7 +32,7 @@ def read(adapter: Path, task: str, length: str, samples: int) -> list[Outcome]:
     if not (folder / "report.md").exists():
         resume = ["--resume"] if (folder / "recipe.toml").exists() else []
         memagent("eval", *suite, "--lengths", length, "--limit", samples, "--protocols", "gated", "--adapter", adapter,
-                 "--at-once", AT_ONCE, *resume, "-o", folder)  # fmt: skip
+                 "--gate", 0.5, "--verbatim", "--at-once", AT_ONCE, *resume, "-o", folder)  # fmt: skip
     lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
     return [Outcome.from_json(json.loads(line)) for line in lines]
 
