@@ -64,8 +64,8 @@ def reward_of(settings: RewardSettings, *, memory_tokens: int, tokenizer: Tokeni
         if settings.gate:
             found["gate"] = settings.gate * gate_share(problem, read.turns)
         if settings.exit:
-            end = read.turns[-1].end if read.turns else len(problem.context)
-            found["exit"] = settings.exit * score * max(0.0, 1 - end / max(1, len(problem.context)))
+            spared = 1 - read.turns[-1].end / max(1, len(problem.context)) if read.turns else 0.0
+            found["exit"] = settings.exit * score * max(0.0, spared)
         if settings.brevity:
             used = min(1.0, tokenizer.count(read.reading.memory) / memory_tokens)
             found["brevity"] = settings.brevity * score * (1 - used)
