@@ -142,7 +142,10 @@ def test_too_little_memory_is_said_before_the_first_step(memagent, runs, monkeyp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["mine.toml", "--on", "verl", "--nodes", "4", "--gpus", "8"], "a run on verl needs verl, which is not installed"),
+        (
+            ["mine.toml", "--on", "verl", "--nodes", "4", "--gpus", "8"],
+            "a run on verl needs verl, which is not installed",
+        ),
         (["mine.toml", "--on", "slurm"], "'slurm' is not 'verl'"),
         (["none.toml"], "none.toml cannot be read: No such file"),
         (["odd.toml"], "odd.toml is no TOML"),
