@@ -72,6 +72,12 @@ def memagent(*arguments: object) -> None:
         raise SystemExit(done.returncode)
 
 
+def outcomes_in(folder: Path) -> list[Outcome]:
+    """What `memagent eval` has left in its folder."""
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Outcome.from_json(json.loads(line)) for line in lines]
+
+
 def trained(kind: str, recipe: str, changes: Mapping[str, object], more: Sequence[str] = ()) -> Path:
     """The adapter of a run, made where it is missing."""
     folder = folder_of(kind, changes)
@@ -94,9 +100,7 @@ def evaluated(variant: Variant, samples: int, length: str) -> list[Outcome]:
         methods = ["--protocols", "reading", "--baseline", variant.method] if variant.method != "reading" else []
         memagent("eval", "ruler", "--tasks", ",".join(TASKS), "--lengths", length, "--limit", samples,
                  "--adapter", adapter, *methods, *resume, "-o", results)  # fmt: skip
-    lines = (results / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    found = [Outcome.from_json(json.loads(line)) for line in lines]
-    return [one for one in found if one.method == variant.method]
+    return [one for one in outcomes_in(results) if one.method == variant.method]
 
 
 def row(name: str, found: Sequence[Outcome]) -> str:

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablations import memagent
+from ablations import memagent, outcomes_in
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import draw_curve
 from memagent.evaluation.reporting.markdown import markdown
@@ -122,10 +121,8 @@ def measure(stretch: Stretch, method: Method, task: str, samples: int) -> None:
     resume = ["--resume"] if (folder / "recipe.toml").exists() else []
     command = ["eval", *suite, "--lengths", stretch.length, "--limit", str(samples), *how, *method.options, *resume]
     memagent(*command, "-o", folder)
-    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    found = [Outcome.from_json(json.loads(line)) for line in lines]
     wanted = how[-1]
-    keep(method, task, stretch.length, [one for one in found if one.method == wanted])
+    keep(method, task, stretch.length, [one for one in outcomes_in(folder) if one.method == wanted])
 
 
 def keep(method: Method, task: str, label: str, found: Sequence[Outcome]) -> None:

@@ -9,12 +9,11 @@ dev, which nothing was trained on. It goes on where it stopped; what each adapte
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablations import memagent
+from ablations import memagent, outcomes_in
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.statistics import Estimate, interval, paired
 from memagent.models.adapters import read_adapter
@@ -33,8 +32,7 @@ def read(adapter: Path, task: str, length: str, samples: int) -> list[Outcome]:
         resume = ["--resume"] if (folder / "recipe.toml").exists() else []
         memagent("eval", *suite, "--lengths", length, "--limit", samples, "--protocols", "gated", "--adapter", adapter,
                  "--gate", 0.5, "--verbatim", "--at-once", AT_ONCE, *resume, "-o", folder)  # fmt: skip
-    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    return [Outcome.from_json(json.loads(line)) for line in lines]
+    return outcomes_in(folder)
 
 
 def differences(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[float]:

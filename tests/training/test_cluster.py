@@ -211,5 +211,6 @@ def test_the_file_holds_what_our_trainer_would_draw(filed, tmp_path):
 def test_conversations_are_the_chunks_and_the_answer(filed):
     recipe, tokenizer = filed
     tokens = tokenizer.count("the tin " * 40 + "1.")
-    assert conversations(recipe, tokenizer, tokens) == 2
-    assert conversations(recipe, tokenizer, -(-tokens // 3)) == 4
+    mixture = Mixture(recipe.data, tokenizer, seed=0, curriculum=recipe.curriculum, batch=2)
+    assert conversations(mixture, recipe, tokenizer, tokens) == 2
+    assert conversations(mixture, recipe, tokenizer, -(-tokens // 3)) == 4

@@ -22,6 +22,7 @@ from memagent.training.cluster.data import conversations, write_problems
 from memagent.training.cluster.launching import plan, yaml
 from memagent.training.cluster.loop import problem_of
 from memagent.training.cluster.served import ServedEngine
+from memagent.training.mixture import Mixture
 from memagent.training.recipe import Recipe
 
 SAMPLING = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0, "logprobs": True}
@@ -215,7 +216,8 @@ def test_conversations_are_counted_on_the_data(run, tokenizer):
     from memagent.documents import cut
 
     chunks = len(list(cut(problem(1).document(), tokenizer, tokens=300)))
-    assert conversations(run.recipe, tokenizer, 300) == pytest.approx(1 + chunks, abs=0.6)
+    mixture = Mixture(run.recipe.data, tokenizer, seed=0, curriculum=run.recipe.curriculum, batch=2)
+    assert conversations(mixture, run.recipe, tokenizer, 300) == pytest.approx(1 + chunks, abs=0.6)
 
 
 @pytest.mark.parametrize("divide", [False, True])

@@ -22,8 +22,10 @@ SAMPLED = 64  # problems whose conversations are counted to know what a reading 
 
 def write_problems(
     recipe: Recipe, tokenizer: Tokenizer, *, train: Path, held_out: Path, report: Callable[[str], None]
-) -> None:
+) -> Mixture:
     """Write the problems of all steps, and those of the validation if there are any; enough of them there are left.
+
+    What they are drawn from is given back, so that nothing is read twice.
 
     Raises:
         MemagentError: as `Mixture` and `validation`; or they cannot be written.
@@ -33,16 +35,17 @@ def write_problems(
         held_out.parent.mkdir(parents=True, exist_ok=True)
         write_train_parquet(held_out, problems)
     batch = recipe.rollouts.problems
-    if train.exists() and _rows(train) >= recipe.steps * batch:
-        return
     mixture = Mixture(
         recipe.data, tokenizer, seed=recipe.seed, curriculum=recipe.curriculum, batch=batch, held_out=problems
     )
+    if train.exists() and _rows(train) >= recipe.steps * batch:
+        return mixture
     for note in mixture.notes:
         report(f"note: {note}")
     report(f"writing the problems of {recipe.steps} steps to {train}")
     train.parent.mkdir(parents=True, exist_ok=True)
     write_train_parquet(train, _steps(mixture, recipe.steps, batch))
+    return mixture
 
 
 def _rows(path: Path) -> int:
@@ -56,18 +59,13 @@ def _steps(mixture: Mixture, steps: int, batch: int) -> Iterator[Problem]:
         yield from mixture.draw(step, batch)
 
 
-def conversations(recipe: Recipe, tokenizer: Tokenizer, chunk_tokens: int) -> float:
+def conversations(mixture: Mixture, recipe: Recipe, tokenizer: Tokenizer, chunk_tokens: int) -> float:
     """How many conversations a step's readings have on average, one a chunk and the answer's: hardly ever more.
 
     It is the mean over the first problems and twice its error in a step, so that a step's last update is rather a
     little lighter than an update more.
-
-    Raises:
-        MemagentError: as `Mixture`.
     """
-    batch = min(SAMPLED, recipe.rollouts.problems)
-    mixture = Mixture(recipe.data, tokenizer, seed=recipe.seed, curriculum=recipe.curriculum, batch=batch)
-    problems = mixture.draw(recipe.curriculum.steps, batch)
+    problems = mixture.draw(recipe.curriculum.steps, min(SAMPLED, recipe.rollouts.problems))
     chunks = [math.ceil(max(1, _tokens(problem, tokenizer)) / chunk_tokens) for problem in problems]
     return 1 + fmean(chunks) + 2 * pstdev(chunks) / math.sqrt(recipe.rollouts.problems)
 

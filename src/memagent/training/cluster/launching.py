@@ -87,10 +87,13 @@ def prepare(
     model, adapter = weights.starting_point(planned.recipe, folder)
     places = replace(planned.places, model=model, adapter=adapter)
     tokenizer = load_tokenizer(model)
-    data.write_problems(planned.recipe, tokenizer, train=places.train, held_out=places.validation, report=report)
+    mixture = data.write_problems(
+        planned.recipe, tokenizer, train=places.train, held_out=places.validation, report=report
+    )
     chunk = planned.recipe.reading.chunk_tokens
     assert chunk is not None  # it is resolved
-    run = _run(planned.recipe, cluster, places, data.conversations(planned.recipe, tokenizer, chunk), wandb)
+    counted = data.conversations(mixture, planned.recipe, tokenizer, chunk)
+    run = _run(planned.recipe, cluster, places, counted, wandb)
     write_file(places.loop, yaml(configuration.agent_loops(places)), hint="free some space")
     address = os.environ.get("RAY_ADDRESS", "auto")
     config = checking.compose(run.settings, configuration.ray_settings(cluster, places, address))

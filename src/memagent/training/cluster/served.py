@@ -16,6 +16,7 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError
 from memagent.errors import StoppedError
 from memagent.models.base import Completion
 from memagent.models.engines.base import Job, Output
+from memagent.training.cluster.configuration import TOTAL
 
 if TYPE_CHECKING:
     from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
@@ -127,8 +128,6 @@ def rows(
         ValueError: a call without ids.
     """
     from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, AgentLoopOutput
-
-    from memagent.training.cluster.configuration import TOTAL
 
     metrics = AgentLoopMetrics(generate_sequences=seconds)
     first, last = (min(versions), max(versions)) if versions else (None, None)
