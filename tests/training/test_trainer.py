@@ -205,19 +205,13 @@ def test_two_processes_learn_what_one_does(base, problems, tmp_path, tuning):
     rollouts, validation = Rollouts(problems=4, group=3, updates=2), Validation(problems=4, every=1)
     whole = recipe(base, problems, steps=2, rollouts=rollouts, tuning=tuning, validation=validation)
     train(whole, tmp_path / "one")
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys; from pathlib import Path; from memagent.training.recipe import Recipe\n"
-        "from memagent.training.trainer import train\n"
-        "train(Recipe.read(Path(sys.argv[1])), Path(sys.argv[2]), resume=sys.argv[3] == '2')\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    for steps in (1, 2):
-        path = tmp_path / "recipe.toml"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    path = tmp_path / "recipe.toml"
+    command = [*torchrun, "-m", "memagent", "train", str(path), "-o", str(tmp_path / "two")]
+    for steps, resume in ((1, []), (2, ["--resume"])):
         path.write_text(replace(whole, steps=steps).text())
-        arguments = [str(path), str(tmp_path / "two"), str(steps)]
-        done = subprocess.run([*command, *arguments], capture_output=True, timeout=240)
-        assert done.returncode == 0, done.stderr.decode()[-2000:]
+        done = subprocess.run([*command, *resume], capture_output=True, timeout=240)
+        assert done.returncode == 0, done.stderr.decode()
     for one, two in zip(figures(tmp_path / "one"), figures(tmp_path / "two"), strict=True):
         assert one.keys() == two.keys()
         for name, value in one.items():
