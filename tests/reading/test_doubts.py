@@ -1,4 +1,4 @@
-"""What is held back: changes that are not sure, not said by the chunk, or not made again."""
+"""What is held back: changes that are not sure, not said by the chunk, or not made again; and what is read again."""
 
 import math
 import sqlite3
@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from memagent import Reader, open_document
-from memagent.errors import OptionError, StoppedError
+from memagent.errors import OptionError, StoppedError, TurnRefused, WindowOverflow
 from memagent.models import ScriptedModel
 from memagent.models.scripted import tagged
 from memagent.reading import Journal, Settings
@@ -17,6 +17,7 @@ from memagent.reading.doubts import passage, taken
 from memagent.reading.memory import settle
 from memagent.reading.protocols import Update
 from memagent.reading.quotes import quoted
+from memagent.reading.run import REREADS
 
 SECTION = (
     "The mill stands by the river. One of the special magic numbers for cold-lamp is: 5930217. Nobody has seen\n"
@@ -155,7 +156,50 @@ def test_a_second_look_takes_back_what_the_model_does_not_say_again():
     assert len(again) < len(first)
 
 
-@pytest.mark.parametrize("held", [{"gate": 0.5}, {"verbatim": True}, {"confirm": True}])
+def test_what_is_left_of_a_chunk_is_read_until_nothing_more_is_added():
+    whole = replace(HELD, chunk_tokens=80, gate=0.5)
+    model, once = read(whole)
+    assert once.memory == SKY and len(model.shown) == 2
+    model, held = read(replace(whole, reread=True))
+    assert held.memory == f"{SKY}\n{SEA}"
+    assert (held.coverage.chunks, held.tally.changed, held.tally.quotes, held.tally.exact) == (1, 1, 2, 2)
+    first, rest, nothing, _ = model.shown
+    assert (rest, nothing) == (first.replace(SKY, ""), first.replace(SKY, "").replace(SEA, ""))
+    assert held.usage.model_calls == 4 and held.tally.vain == 0
+    model, unsure = read(replace(whole, reread=True, gate=0.9))
+    assert len(model.shown) == 2 and unsure.tally.doubted == 1
+
+
+def test_a_chunk_is_not_read_for_ever():
+    model = ScriptedModel(
+        lambda request: (
+            f"Add: {section.split('.')[0].strip()}." if (section := tagged(request.prompt.text, "section")) else ""
+        )
+    )
+    settings = Settings(protocol="gated", chunk_tokens=200, memory_tokens=99, reread=True)
+    facts = [
+        f"Boat number {name} sank in the year of the {name} storms."
+        for name in ("one", "two", "six", "ten", "few", "red")
+    ]
+    held = Reader(model, settings).read_sync(open_document(text=" ".join(facts)), "When did the boats sink?")
+    assert held.memory == "\n".join(facts[: 1 + REREADS])
+
+
+@pytest.mark.parametrize("outcome", [TurnRefused("no"), WindowOverflow("too long")])
+def test_what_was_added_stays_where_the_rest_is_refused(outcome):
+    class Refusing(Sure):
+        async def generate(self, request):
+            section = tagged(request.prompt.text, "section") or SKY
+            if SKY not in section:
+                raise outcome
+            return await super().generate(request)
+
+    settings = replace(HELD, chunk_tokens=80, reread=True)
+    held = Reader(Refusing(), settings).read_sync(document(), "How was the sky?")
+    assert held.memory == SKY and held.coverage.failed == 0
+
+
+@pytest.mark.parametrize("held", [{"gate": 0.5}, {"verbatim": True}, {"confirm": True}, {"reread": True}])
 def test_paper_holds_nothing_back(held):
     with pytest.raises(OptionError, match="for --protocol gated"):
         Settings(protocol="paper", **held).resolve(ScriptedModel(lambda request: ""))

@@ -103,6 +103,8 @@ _READING = [
                  help="Add nothing to the memory but quotes of the document; slips in copying are mended."),
     click.option("--confirm/--no-confirm", default=None,
                  help="Show a passage again, alone, before it is added to the memory."),
+    click.option("--reread/--no-reread", default=None,
+                 help="After an addition, show what is left of the chunk again until nothing more is added."),
     click.option("--answer-form", type=click.Choice(["boxed", "sentence"]), default="boxed", show_default=True,
                  help="How the answer is asked for; sentence is the published evaluation's (paper protocol)."),
     click.option("--temperature", type=float, default=0.0, show_default=True),

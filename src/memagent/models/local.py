@@ -36,7 +36,7 @@ EMBEDDED_READS: Mapping[str, str | float] = {
     "memory_tokens": 64,
     "read_ahead": 8,
 }
-_SUGGESTED = ("protocol", "chunk_tokens", "memory_tokens", "read_ahead", "gate", "verbatim", "confirm")
+_SUGGESTED = ("protocol", "chunk_tokens", "memory_tokens", "read_ahead", "gate", "verbatim", "confirm", "reread")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""What of a reply is taken: changes that are not sure enough, or that the chunk does not say, are held back.
+"""What of a reply is taken, and what of the section is shown again before or after that.
+
+Changes that are not sure enough, or that the section does not say, are held back.
 
 It does not know models, prompts or memories.
 """
@@ -40,6 +42,13 @@ def taken(update: Update, section: str, *, sure: float | None, gate: float, verb
     if not verbatim:
         return Taken(update, quotes)
     return Taken(Update("add", quotes.text), quotes) if quotes.text else Taken(KEEP, quotes, "ungrounded")
+
+
+def without(text: str, quotes: Sequence[str]) -> str:
+    """`text` without each of the quotes."""
+    for quote in quotes:
+        text = text.replace(quote, "")
+    return text
 
 
 def passage(text: str, quotes: Sequence[str], share: float) -> str:

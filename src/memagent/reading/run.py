@@ -19,7 +19,7 @@ from memagent.documents.base import Chunk
 from memagent.errors import OptionError, TurnRefused, WindowOverflow
 from memagent.models.base import Completion, Model, Prompt, Request
 from memagent.reading.asking import Asker
-from memagent.reading.doubts import passage, taken
+from memagent.reading.doubts import passage, taken, without
 from memagent.reading.evidence import choose, grounded, supports
 from memagent.reading.guard import Guard
 from memagent.reading.journal import Journal
@@ -36,6 +36,7 @@ RECUTS = 32  # a chunk that overflows the window is halved as often as it takes
 SHORTEST = 200  # characters below which a chunk is not cut any further
 PATIENCE = 3  # after so many chunks in a row were refused whole, one refusal is enough until one is read again
 SECOND_LOOK = 0.5  # the share of a chunk that is shown again to confirm what was taken from it
+REREADS = 3  # how often, at most, what is left of a chunk is read after an addition
 SUPPORTS = 4096  # candidates for evidence that are held at once, the newest
 
 
@@ -214,7 +215,8 @@ class Run:
                 refusal = str(error)
             else:
                 turn = self._turn(chunk, memory, completion, tags=tags, calls=attempt + 1)
-                return [await self._confirmed(chunk, memory, turn) if self.plan.confirm else turn]
+                turn = await self._confirmed(chunk, memory, turn)
+                return [await self._reread(chunk, turn) if self.plan.reread else turn]
         calls, splits = (ATTEMPTS, SPLITS) if patient else (1, 0)
         return await self._halves(chunk, memory, refusal, calls=calls, splits=splits)
 
@@ -281,9 +283,9 @@ class Run:
 
         A write is not asked again: it speaks of the memory as much as of the chunk.
         """
-        if not turn.changed or turn.outcome != "add" or not turn.supports:
+        if not self.plan.confirm or not turn.changed or turn.outcome != "add" or not turn.supports:
             return turn
-        part = passage(chunk.text, [support.evidence.quote for support in turn.supports], SECOND_LOOK)
+        part = passage(chunk.text, _quotes(turn), SECOND_LOOK)
         text = self._guard.neutralise(part)[0]
         prompt = self._wording.update_prompt(self._guarded_problem, self._guard.neutralise(memory)[0], text)
         request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
@@ -297,6 +299,29 @@ class Run:
         return replace(
             turn, calls=calls, memory=memory, changed=False, trimmed=False, supports=(), doubted="unconfirmed"
         )
+
+    async def _reread(self, chunk: Chunk, turn: Turn) -> Turn:
+        """The turn with what the model adds when it reads what is left of the chunk, until it adds nothing.
+
+        A model that has found one fact tends to stop there. What it took is not shown again: with it in sight, it
+        keeps.
+        """
+        more = turn
+        for number in range(REREADS):
+            rest = without(self._shown(chunk), _quotes(turn))
+            if not more.changed or more.outcome != "add" or not more.supports or not rest.strip():
+                break
+            text = self._guard.neutralise(rest)[0]
+            prompt = self._wording.update_prompt(self._guarded_problem, self._guard.neutralise(turn.memory)[0], text)
+            request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
+            try:
+                completion = await self._asker.ask(f"{_place(chunk)}+{number}", turn.memory, request)
+            except (TurnRefused, WindowOverflow):
+                return replace(turn, calls=turn.calls + 1)
+            more = self._turn(chunk, turn.memory, completion, tags=0, calls=1)
+            more = await self._confirmed(chunk, turn.memory, more)
+            turn = _joined(turn, more)
+        return turn
 
     def _request(self, prompt: Prompt, max_tokens: int, *, turn: int) -> Request:
         return Request(
@@ -312,6 +337,19 @@ class Run:
 def _place(chunk: Chunk) -> str:
     """By what the journal knows a chunk: chunks of the same number are cut elsewhere if the window changes."""
     return f"{chunk.name}:{chunk.start}-{chunk.end}"
+
+
+def _quotes(turn: Turn) -> list[str]:
+    return [support.evidence.quote for support in turn.supports]
+
+
+def _joined(turn: Turn, more: Turn) -> Turn:
+    """Two turns over one chunk as one; what held a second addition back is no doubt about the first."""
+    quotes = turn.quotes[0] + more.quotes[0], turn.quotes[1] + more.quotes[1]
+    return replace(
+        turn, memory=more.memory, trimmed=turn.trimmed or more.trimmed, calls=turn.calls + more.calls,
+        supports=turn.supports + more.supports, quotes=quotes,
+    )  # fmt: skip
 
 
 def _turn_record(turn: Turn) -> dict[str, Any]:

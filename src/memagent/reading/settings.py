@@ -25,7 +25,8 @@ class Settings:
     `exit` lets the model end the reading early. Three hold back changes of the gated protocol: `gate` those whose
     first token has less than this probability (local models), `verbatim` additions that are no quote of the chunk
     (slips in copying are mended), `confirm` those that the model does not make again when it is shown the passage
-    alone. `answer_form` sentence is the published evaluation's.
+    alone. `reread` asks on after an addition: the section without what was taken from it, until nothing more is.
+    `answer_form` sentence is the published evaluation's.
     """
 
     protocol: str | None = None
@@ -38,6 +39,7 @@ class Settings:
     gate: float | None = None
     verbatim: bool | None = None
     confirm: bool | None = None
+    reread: bool | None = None
     answer_form: AnswerForm = "boxed"
     temperature: float = 0.0
     top_p: float = 1.0
@@ -60,6 +62,7 @@ class Settings:
             gate=float(self._held("gate", model)),
             verbatim=bool(self._held("verbatim", model)),
             confirm=bool(self._held("confirm", model)),
+            reread=bool(self._held("reread", model)),
             **{name: getattr(self, name) for name in _AS_GIVEN},
         )
         plan.check()
@@ -93,6 +96,7 @@ class Plan:
     gate: float
     verbatim: bool
     confirm: bool
+    reread: bool
     answer_form: AnswerForm
     temperature: float
     top_p: float
@@ -113,8 +117,8 @@ class Plan:
         if not 0 <= self.gate < 1:
             raise OptionError(f"--gate is a probability from 0 to below 1, not {self.gate}")
         can_keep = self.wording().can_keep
-        if (self.gate or self.verbatim or self.confirm) and not can_keep:
-            raise OptionError("--gate, --verbatim and --confirm are for --protocol gated")
+        if (self.gate or self.verbatim or self.confirm or self.reread) and not can_keep:
+            raise OptionError("--gate, --verbatim, --confirm and --reread are for --protocol gated")
 
     def wording(self) -> ReadingProtocol:
         """The protocol object."""

@@ -257,7 +257,7 @@ def _main_metrics(outcomes: Iterable[Outcome]) -> dict[str, str]:
 # What of a method's settings is shown, in this order.
 _SHOWN = (
     "model", "weights", "adapter", "rope", "tokenizer", "protocol", "chunk_tokens", "memory_tokens", "read_ahead",
-    "answer_tokens", "thinking_tokens", "exit", "gate", "verbatim", "confirm", "answer_form", "temperature",
+    "answer_tokens", "thinking_tokens", "exit", "gate", "verbatim", "confirm", "reread", "answer_form", "temperature",
     "top_p", "seed",
 )  # fmt: skip
 
