@@ -10,7 +10,7 @@ EXTRAS := documents,eval,local,mcp,serve,train,dev
 # The document that every Python carries: the language reference, as `help()` shows it.
 REFERENCE := $(VENV)/language-reference.txt
 DOC ?= $(REFERENCE)
-Q   ?= What is the with statement used for?
+Q   ?= Which exception does division by zero raise?
 # More options for ask and train, such as ASK="--json" or TRAIN="--set steps=20".
 ASK ?=
 TRAIN ?=
@@ -45,7 +45,7 @@ train: $(MODEL)  ## Train the embedded model on generated problems: about 12 min
 	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/cpu.toml $(if $(wildcard runs/cpu/recipe.toml),--resume) $(TRAIN)
 
 # The runs behind the reader in the box, each from the adapter of the one before.
-READER_RUNS := reader-warm reader-balanced reader-questions
+READER_RUNS := reader-warm reader-balanced reader-questions reader-rl reader-brief
 
 reader: $(MODEL)  ## Train the reader in the box anew, from the data in ./data: hours on 2 cores, resumed where it stopped.
 	for run in $(READER_RUNS); do \

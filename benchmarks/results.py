@@ -37,6 +37,8 @@ NEEDLES = (
 )  # fmt: skip
 ALL = (*NEEDLES, "vt", "cwe", "fwe", "ruler-hqa")
 FEW = ("niah_multikey_1", "niah_multivalue", "vt", "ruler-hqa")
+WARM = Path("runs/reader-questions/adapter")  # what reinforcement began with, made by `make reader`
+AT_ONCE = 4  # problems read together
 FIELDS = (
     "model", "method", "task", "length", "label", "index", "status", "score", "metric", "document_tokens", "seconds",
     "model_calls", "changes", "false_changes", "doubted", "quotes", "exact",
@@ -70,7 +72,8 @@ class Stretch:
 
 METHODS = (
     Method("reader", (), SHIPPED),
-    Method("untrained", BASE),
+    Method("warm start only", ("--adapter", str(WARM), "--gate", "0.5", "--verbatim", "--reread"), WARM),
+    Method("untrained", (*BASE, "--chunk-tokens", "512", "--memory-tokens", "256")),
     Method("full", BASE),
     Method("full+yarn", BASE),
     Method("truncated", BASE),
@@ -112,7 +115,7 @@ def measure(stretch: Stretch, method: Method, task: str, samples: int) -> None:
     """Run one cell and keep its lines."""
     folder = RUNS / method.model / f"{method.name}-{task}-{stretch.length}-{samples}".replace(" ", "-")
     suite = ["ruler-hqa", *QUESTIONS] if task == "ruler-hqa" else ["ruler", "--tasks", task]
-    if method.name in ("reader", "untrained"):
+    if method.name in ("reader", "warm start only", "untrained"):
         how = ["--protocols", "gated"]
     elif method.name == "paper":
         how = ["--protocols", "paper"]
@@ -120,7 +123,7 @@ def measure(stretch: Stretch, method: Method, task: str, samples: int) -> None:
         how = ["--protocols", "gated", "--baseline", method.name]
     resume = ["--resume"] if (folder / "recipe.toml").exists() else []
     command = ["eval", *suite, "--lengths", stretch.length, "--limit", str(samples), *how, *method.options, *resume]
-    memagent(*command, "-o", folder)
+    memagent(*command, "--at-once", AT_ONCE, "-o", folder)
     wanted = how[-1]
     keep(method, task, stretch.length, [one for one in outcomes_in(folder) if one.method == wanted])
 

@@ -26,12 +26,12 @@ AT_ONCE = 4
 
 def read(adapter: Path, task: str, length: str, samples: int) -> list[Outcome]:
     """What an adapter makes of one task, measured where it is missing."""
-    folder = RUNS / read_adapter(adapter).sha256[:12] / f"{task}-{length}-{samples}"
+    folder = RUNS / read_adapter(adapter).sha256[:12] / f"{task}-{length}-{samples}-reread"
     suite = ["ruler-hqa", *QUESTIONS] if task == "ruler-hqa" else ["ruler", "--tasks", task]
     if not (folder / "report.md").exists():
         resume = ["--resume"] if (folder / "recipe.toml").exists() else []
         memagent("eval", *suite, "--lengths", length, "--limit", samples, "--protocols", "gated", "--adapter", adapter,
-                 "--gate", 0.5, "--verbatim", "--at-once", AT_ONCE, *resume, "-o", folder)  # fmt: skip
+                 "--gate", 0.5, "--verbatim", "--reread", "--at-once", AT_ONCE, *resume, "-o", folder)  # fmt: skip
     return outcomes_in(folder)
 
 

@@ -1,4 +1,4 @@
-"""The reader in the box: the adapter that `local` reads with, made by recipes/reader.toml (docs/reader.md).
+"""The reader in the box: the adapter that `local` reads with, made by `make reader` (docs/reader.md).
 
 `local:smollm2-135m` is the same model without it.
 """
