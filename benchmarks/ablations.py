@@ -78,6 +78,13 @@ def outcomes_in(folder: Path) -> list[Outcome]:
     return [Outcome.from_json(json.loads(line)) for line in lines]
 
 
+def evaluate(folder: Path, *options: object) -> list[Outcome]:
+    """`memagent eval` with these options into `folder`, or on with what is there; its outcomes."""
+    resume = ["--resume"] if (folder / "recipe.toml").exists() else []
+    memagent("eval", *options, *resume, "-o", folder)
+    return outcomes_in(folder)
+
+
 def trained(kind: str, recipe: str, changes: Mapping[str, object], more: Sequence[str] = ()) -> Path:
     """The adapter of a run, made where it is missing."""
     folder = folder_of(kind, changes)
@@ -96,10 +103,9 @@ def evaluated(variant: Variant, samples: int, length: str) -> list[Outcome]:
         adapter = trained("rl", "recipes/ablation-rl.toml", variant.rl, [f"base.adapter={adapter}"])
     results = adapter.parent / f"{variant.method}-{length}"
     if not (results / "report.md").exists():
-        resume = ["--resume"] if (results / "recipe.toml").exists() else []
         methods = ["--protocols", "reading", "--baseline", variant.method] if variant.method != "reading" else []
-        memagent("eval", "ruler", "--tasks", ",".join(TASKS), "--lengths", length, "--limit", samples,
-                 "--adapter", adapter, *methods, *resume, "-o", results)  # fmt: skip
+        evaluate(results, "ruler", "--tasks", ",".join(TASKS), "--lengths", length, "--limit", samples,
+                 "--adapter", adapter, *methods)  # fmt: skip
     return [one for one in outcomes_in(results) if one.method == variant.method]
 
 

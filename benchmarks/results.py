@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablations import memagent, outcomes_in
+from ablations import evaluate
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import draw_curve
 from memagent.evaluation.reporting.markdown import markdown
@@ -38,6 +38,7 @@ NEEDLES = (
 ALL = (*NEEDLES, "vt", "cwe", "fwe", "ruler-hqa")
 FEW = ("niah_multikey_1", "niah_multivalue", "vt", "ruler-hqa")
 WARM = Path("runs/reader-questions/adapter")  # what reinforcement began with, made by `make reader`
+HELD = ("--gate", "0.5", "--verbatim")  # what the cards of adapters from `make reader` do not say
 AT_ONCE = 4  # problems read together
 FIELDS = (
     "model", "method", "task", "length", "label", "index", "status", "score", "metric", "document_tokens", "seconds",
@@ -47,11 +48,15 @@ FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A line of the table: options of `memagent eval`, and the share of the problems that it is tried on."""
+    """A line of the table: options of `memagent eval`, and the share of the problems that it is tried on.
+
+    It reads by `protocol`; without one it is the baseline of its name.
+    """
 
     name: str
     options: tuple[str, ...]
     adapter: Path | None = None
+    protocol: str = ""
     share: float = 1.0
 
     @property
@@ -71,15 +76,15 @@ class Stretch:
 
 
 METHODS = (
-    Method("reader", (), SHIPPED),
-    Method("warm start only", ("--adapter", str(WARM), "--gate", "0.5", "--verbatim", "--reread"), WARM),
-    Method("untrained", (*BASE, "--chunk-tokens", "512", "--memory-tokens", "256")),
+    Method("reader", (), SHIPPED, protocol="gated"),
+    Method("warm start only", ("--adapter", str(WARM), *HELD, "--reread"), WARM, protocol="gated"),
+    Method("untrained", (*BASE, "--chunk-tokens", "512", "--memory-tokens", "256"), protocol="gated"),
     Method("full", BASE),
     Method("full+yarn", BASE),
     Method("truncated", BASE),
     Method("no-context", BASE),
     Method("bm25", BASE),
-    Method("paper", BASE, share=0.2),
+    Method("paper", BASE, protocol="paper", share=0.2),
 )
 GRID = (
     Stretch("8k", ALL, 50),
@@ -111,21 +116,19 @@ def missing() -> Iterator[tuple[Stretch, Method, str, int]]:
                     yield stretch, method, task, samples
 
 
+def suite(task: str) -> list[str]:
+    """The part of `memagent eval`'s command that names a task."""
+    return ["ruler-hqa", *QUESTIONS] if task == "ruler-hqa" else ["ruler", "--tasks", task]
+
+
 def measure(stretch: Stretch, method: Method, task: str, samples: int) -> None:
     """Run one cell and keep its lines."""
     folder = RUNS / method.model / f"{method.name}-{task}-{stretch.length}-{samples}".replace(" ", "-")
-    suite = ["ruler-hqa", *QUESTIONS] if task == "ruler-hqa" else ["ruler", "--tasks", task]
-    if method.name in ("reader", "warm start only", "untrained"):
-        how = ["--protocols", "gated"]
-    elif method.name == "paper":
-        how = ["--protocols", "paper"]
-    else:
-        how = ["--protocols", "gated", "--baseline", method.name]
-    resume = ["--resume"] if (folder / "recipe.toml").exists() else []
-    command = ["eval", *suite, "--lengths", stretch.length, "--limit", str(samples), *how, *method.options, *resume]
-    memagent(*command, "--at-once", AT_ONCE, "-o", folder)
-    wanted = how[-1]
-    keep(method, task, stretch.length, [one for one in outcomes_in(folder) if one.method == wanted])
+    baseline = [] if method.protocol else ["--baseline", method.name]
+    found = evaluate(folder, *suite(task), "--lengths", stretch.length, "--limit", samples, "--at-once", AT_ONCE,
+                     "--protocols", method.protocol or "gated", *baseline, *method.options)  # fmt: skip
+    wanted = method.protocol or method.name
+    keep(method, task, stretch.length, [one for one in found if one.method == wanted])
 
 
 def keep(method: Method, task: str, label: str, found: Sequence[Outcome]) -> None:
@@ -198,8 +201,8 @@ def report() -> None:
         raise SystemExit(f"nothing is measured yet with these weights in {KEPT}: run it first")
     table = Table.of(measured, [])
     about = [
-        "made by `python benchmarks/results.py report` from benchmarks/results.csv",
-        "measured by `python benchmarks/results.py run`, which calls `memagent eval` for each cell",
+        "made by python benchmarks/results.py report from benchmarks/results.csv",
+        "measured by python benchmarks/results.py run, which calls memagent eval for each cell",
         "base and baselines: SmolLM2-135M-Instruct as it comes; see docs/reader.md for the adapter",
     ]
     unwanted = ("Cost", "All metrics", "Settings")

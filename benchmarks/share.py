@@ -1,6 +1,6 @@
 """What reinforcement adds to a warm start: two adapters on the same problems, and their paired difference.
 
-    python benchmarks/share.py --before runs/reader-questions/adapter --after runs/reader-rl/adapter
+    python benchmarks/share.py --before runs/reader-questions/adapter --after runs/reader-brief/adapter
 
 RULER's needle tasks and variable tracking are generated; the questions are those of `data/hotpotqa.jsonl.gz`, split
 dev, which nothing was trained on. It goes on where it stopped; what each adapter did lies in runs/share, a folder each.
@@ -13,26 +13,23 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablations import memagent, outcomes_in
+from ablations import evaluate, outcomes_in
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.statistics import Estimate, interval, paired
 from memagent.models.adapters import read_adapter
-from results import QUESTIONS
+from results import AT_ONCE, HELD, suite
 
 RUNS = Path("runs/share")
 TASKS = ("niah_multikey_3", "niah_multiquery", "niah_multivalue", "vt", "ruler-hqa")
-AT_ONCE = 4
 
 
-def read(adapter: Path, task: str, length: str, samples: int) -> list[Outcome]:
+def read(adapter: Path, task: str, length: str, samples: int, *, reread: bool) -> list[Outcome]:
     """What an adapter makes of one task, measured where it is missing."""
-    folder = RUNS / read_adapter(adapter).sha256[:12] / f"{task}-{length}-{samples}-reread"
-    suite = ["ruler-hqa", *QUESTIONS] if task == "ruler-hqa" else ["ruler", "--tasks", task]
-    if not (folder / "report.md").exists():
-        resume = ["--resume"] if (folder / "recipe.toml").exists() else []
-        memagent("eval", *suite, "--lengths", length, "--limit", samples, "--protocols", "gated", "--adapter", adapter,
-                 "--gate", 0.5, "--verbatim", "--reread", "--at-once", AT_ONCE, *resume, "-o", folder)  # fmt: skip
-    return outcomes_in(folder)
+    folder = RUNS / read_adapter(adapter).sha256[:12] / f"{task}-{length}-{samples}{'-reread' if reread else ''}"
+    if (folder / "report.md").exists():
+        return outcomes_in(folder)
+    how = ["--protocols", "gated", *HELD, "--reread" if reread else "--no-reread", "--at-once", AT_ONCE]
+    return evaluate(folder, *suite(task), "--lengths", length, "--limit", samples, "--adapter", adapter, *how)
 
 
 def differences(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[float]:
@@ -58,12 +55,18 @@ def main() -> None:
     parser.add_argument("--after", type=Path, required=True)
     parser.add_argument("--length", default="2k")
     parser.add_argument("--samples", type=int, default=80, help="problems of each task")
+    parser.add_argument(
+        "--reread", action=argparse.BooleanOptionalAction, default=True, help="as `memagent eval` has it"
+    )
     given = parser.parse_args()
     scores: dict[str, list[list[float]]] = defaultdict(list)
     print(f"\n| task at {given.length} | n | warm start | with RL | difference, paired | false changes a million |")
     print("|---|---|---|---|---|---|")
     for task in TASKS:
-        before, after = (read(adapter, task, given.length, given.samples) for adapter in (given.before, given.after))
+        before, after = (
+            read(adapter, task, given.length, given.samples, reread=given.reread)
+            for adapter in (given.before, given.after)
+        )
         changes = differences(before, after)
         for name, values in (("before", [one.score for one in before]), ("after", [one.score for one in after])):
             scores[name].append(values)

@@ -201,10 +201,7 @@ class Run:
         """Read one chunk: a refusal is asked a second time, then the halves are read one after the other."""
         if not chunk.text.strip() and self._wording.can_keep:
             return [self._kept_unasked(chunk, memory)]
-        text, tags = self._guard.neutralise(self._shown(chunk))
-        guarded_memory = self._guard.neutralise(memory)[0]
-        prompt = self._wording.update_prompt(self._guarded_problem, guarded_memory, text)
-        request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
+        request, tags = self._update_request(self._shown(chunk), memory, turn=chunk.index)
         patient = self._refused_in_a_row < PATIENCE
         for attempt in range(ATTEMPTS if patient else 1):
             try:
@@ -216,7 +213,7 @@ class Run:
             else:
                 turn = self._turn(chunk, memory, completion, tags=tags, calls=attempt + 1)
                 turn = await self._confirmed(chunk, memory, turn)
-                return [await self._reread(chunk, turn) if self.plan.reread else turn]
+                return [await self._reread(chunk, turn)]
         calls, splits = (ATTEMPTS, SPLITS) if patient else (1, 0)
         return await self._halves(chunk, memory, refusal, calls=calls, splits=splits)
 
@@ -283,12 +280,10 @@ class Run:
 
         A write is not asked again: it speaks of the memory as much as of the chunk.
         """
-        if not self.plan.confirm or not turn.changed or turn.outcome != "add" or not turn.supports:
+        if not self.plan.confirm or not _added(turn):
             return turn
         part = passage(chunk.text, _quotes(turn), SECOND_LOOK)
-        text = self._guard.neutralise(part)[0]
-        prompt = self._wording.update_prompt(self._guarded_problem, self._guard.neutralise(memory)[0], text)
-        request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
+        request, _ = self._update_request(part, memory, turn=chunk.index)
         try:
             completion = await self._asker.ask(f"{_place(chunk)}?", memory, request)
         except TurnRefused:
@@ -307,13 +302,11 @@ class Run:
         keeps.
         """
         more = turn
-        for number in range(REREADS):
+        for number in range(REREADS if self.plan.reread else 0):
             rest = without(self._shown(chunk), _quotes(turn))
-            if not more.changed or more.outcome != "add" or not more.supports or not rest.strip():
+            if not _added(more) or not rest.strip():
                 break
-            text = self._guard.neutralise(rest)[0]
-            prompt = self._wording.update_prompt(self._guarded_problem, self._guard.neutralise(turn.memory)[0], text)
-            request = self._request(prompt, self.plan.memory_tokens, turn=chunk.index)
+            request, _ = self._update_request(rest, turn.memory, turn=chunk.index)
             try:
                 completion = await self._asker.ask(f"{_place(chunk)}+{number}", turn.memory, request)
             except (TurnRefused, WindowOverflow):
@@ -322,6 +315,12 @@ class Run:
             more = await self._confirmed(chunk, turn.memory, more)
             turn = _joined(turn, more)
         return turn
+
+    def _update_request(self, text: str, memory: str, *, turn: int) -> tuple[Request, int]:
+        """What asks for an update of `memory` by `text`, and how many tags were neutralised in the text."""
+        guarded, tags = self._guard.neutralise(text)
+        prompt = self._wording.update_prompt(self._guarded_problem, self._guard.neutralise(memory)[0], guarded)
+        return self._request(prompt, self.plan.memory_tokens, turn=turn), tags
 
     def _request(self, prompt: Prompt, max_tokens: int, *, turn: int) -> Request:
         return Request(
@@ -337,6 +336,11 @@ class Run:
 def _place(chunk: Chunk) -> str:
     """By what the journal knows a chunk: chunks of the same number are cut elsewhere if the window changes."""
     return f"{chunk.name}:{chunk.start}-{chunk.end}"
+
+
+def _added(turn: Turn) -> bool:
+    """Whether the turn added what stands in its chunk."""
+    return turn.changed and turn.outcome == "add" and bool(turn.supports)
 
 
 def _quotes(turn: Turn) -> list[str]:
