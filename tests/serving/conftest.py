@@ -69,6 +69,7 @@ class Server:
 
     async def _run(self):
         sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.loop = asyncio.get_running_loop()
         self.root = f"http://127.0.0.1:{sock.getsockname()[1]}"
         self.url = f"{self.root}/v1"
         self.model = await self._make()
@@ -77,8 +78,8 @@ class Server:
         with contextlib.closing(Journal(self._folder)) as journal:
             self.service = Service(self.model, self._settings, journal, Admission(self._limits), files)
             relay = self._relayed and Relay([Address.given(self._relayed, "none")], timeout=20, connections=64)
-            feeds = Feeds(self.service, self._folder / "feeds", most_bytes=bounds["one_bytes"])
-            app = make_app(self.service, relay, feeds=feeds, **self._given)
+            self.feeds = Feeds(self.service, self._folder / "feeds", **bounds)
+            app = make_app(self.service, relay, feeds=self.feeds, **self._given)
             config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
             self._server = uvicorn.Server(config)
             self._ready.set()

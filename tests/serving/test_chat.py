@@ -4,12 +4,13 @@ import asyncio
 import json
 import threading
 import time
+from dataclasses import replace
 
 import openai
 import pytest
 from tests.fake_endpoint import FakeEndpoint, Fault, prompt_of
 from tests.reading.oracle import document_text
-from tests.serving.conftest import Held
+from tests.serving.conftest import GATED, Held
 
 from memagent.models.endpoint.address import Address
 from memagent.models.scripted import tagged
@@ -145,7 +146,7 @@ def test_a_stream_shows_the_memory_as_it_changes_and_then_the_answer(serving):
 def test_long_silences_are_kept_alive(serving, monkeypatch):
     import httpx2
 
-    monkeypatch.setattr("memagent.serving.api.KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr("memagent.serving.streams.KEEP_ALIVE_SECONDS", 0.05)
 
     model = Held(window=600)
     server = serving(model=model)
@@ -227,8 +228,101 @@ def test_behind_two_endpoints_a_chat_goes_to_the_one_that_is_there():
                 said = []
                 for _ in range(2):
                     reply = await relay.chat(body)
-                    said.append(json.loads(b"".join([part async for part in reply.parts])))
+                    said.append(json.loads(b"".join([part async for part in reply.parts()])))
+                    reply.close()
                 await relay.aclose()
                 return [one["choices"][0]["message"]["content"] for one in said]
 
             assert asyncio.run(twice()) == ["Hello.", "Hello."]
+
+
+def test_images_go_to_an_endpoint_as_they_are(fronting):
+    server, endpoint = fronting(reply="A cat.", window=8192)
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    content = [{"type": "text", "text": "What is this?"}, picture]
+    assert ask(server, content).choices[0].message.content == "A cat."
+    assert endpoint.bodies[-1]["messages"][0]["content"] == content
+
+
+def test_more_tokens_than_the_window_has_are_no_reason_to_read(serving, fronting):
+    limits = []
+    server = serving(reply=lambda request: limits.append(request.max_tokens) or "Hello.", window=600)
+    assert ask(server, "Hi!", max_tokens=600).choices[0].message.content == "Hello."
+    assert 0 < limits[0] < 600
+    behind, _ = fronting(reply="Hello.", window=600)
+    assert ask(behind, "Hi!", max_tokens=600).choices[0].message.content == "Hello."
+
+
+def thinking(request):
+    """The oracle, which thinks before it answers."""
+    from tests.reading.oracle import SECTION, oracle
+
+    return oracle(request) if SECTION.search(request.prompt.text) else "Let me think about it. \\boxed{forty two}"
+
+
+def test_a_bound_is_the_answers_and_not_that_of_the_thoughts_before_it(serving):
+    server = serving(reply=thinking)
+    for temperature in (0, 0.7):
+        choice = ask(server, max_tokens=8, temperature=temperature).choices[0]
+        assert (choice.message.content, choice.finish_reason) == ("forty two", "stop")
+        assert ask(server, max_tokens=1, temperature=temperature).choices[0].finish_reason == "length"
+
+
+def test_what_ends_an_answer_is_told_as_it_is(serving):
+    server = serving(reply=thinking)
+    stopped = ask(server, stop=[" two", "ty"], max_tokens=2).choices[0]
+    assert (stopped.message.content, stopped.finish_reason) == ("for", "stop")
+    cut = serving(settings=replace(GATED, answer_tokens=3))
+    assert ask(cut).choices[0].finish_reason == "length"
+
+
+def test_drawn_answers_count(serving):
+    server = serving(reply=thinking)
+    one, five = (ask(server, n=n, temperature=0.7).usage for n in (1, 5))
+    assert five.completion_tokens > one.completion_tokens and five.prompt_tokens > one.prompt_tokens
+
+
+def test_a_client_that_goes_away_frees_the_endpoint(fronting):
+    server, endpoint = fronting(reply="Hello.", window=8192)
+    endpoint.faults.append(Fault(stall=30))
+    with pytest.raises(openai.APITimeoutError):
+        client(server).with_options(timeout=0.5).chat.completions.create(
+            model="memagent", messages=[{"role": "user", "content": "Hi!"}]
+        )
+    deadline = time.monotonic() + 5
+    while server.service._work:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_server_that_ends_says_so(serving):
+    model = Held(window=600)
+    server = serving(model=model)
+    replies, sdk = [], client(server)
+
+    def plainly():
+        try:
+            replies.append(ask(server))
+        except openai.APIStatusError as error:
+            replies.append(error.status_code)
+
+    def streaming():
+        try:
+            messages = [{"role": "user", "content": f"{TEXT}\n\nWhich keys?"}]
+            for _ in sdk.chat.completions.create(model="memagent", messages=messages, stream=True):
+                pass
+        except openai.APIError as error:
+            replies.append(str(error))
+
+    threads = [threading.Thread(target=one) for one in (plainly, streaming)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while server.service.admission.running < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.5)
+    server.loop.call_soon_threadsafe(server.service.end)
+    for thread in threads:
+        thread.join(10)
+    assert 503 in replies and any("is ending" in str(one) for one in replies if one != 503), replies

@@ -1,12 +1,24 @@
 """A source that is posted to in parts is read as it comes, and asked at any time."""
 
+import asyncio
 import time
 
 import httpx2
-from tests.reading.oracle import document_text
+import pytest
+from tests.reading.oracle import document_text, oracle
+
+from memagent.models import ScriptedModel
 
 TEXT = document_text(40)
 FACTS = [f"Key {n} is value{n}." for n in range(40) if n % 7 == 3]
+
+
+class Slow(ScriptedModel):
+    """Takes its time for each call."""
+
+    async def generate(self, request):
+        await asyncio.sleep(0.01)
+        return await super().generate(request)
 
 
 def call(server, method, path, body=None, key="any"):
@@ -75,3 +87,47 @@ def test_a_feed_has_a_bound(serving):
     part = {"text": "word " * 150_000}
     assert call(server, "POST", f"/{identity}/parts", part).status_code == 200
     assert call(server, "POST", f"/{identity}/parts", part).status_code == 413
+
+
+def test_parts_may_come_while_it_is_read(serving):
+    server = serving(model=Slow(oracle, window=600))
+    identity = created(server)
+    for at in range(0, len(TEXT), 1000):
+        assert call(server, "POST", f"/{identity}/parts", {"text": TEXT[at : at + 1000]}).status_code == 200
+        time.sleep(0.02)
+    told = call(server, "POST", f"/{identity}/answer").json()
+    assert told["error"] is None and told["answer"] == " ".join(FACTS) and told["read"] == len(TEXT)
+
+
+@pytest.mark.parametrize("text", [" \n ", "\ufeffword", "a\x1b(Jb", "a\0b", "one\r\ntwo"])
+def test_whatever_is_posted_is_read_once(serving, text):
+    server = serving()
+    identity = created(server)
+    call(server, "POST", f"/{identity}/parts", {"text": text})
+    feed = next(iter(server.feeds._open.values()))
+    deadline = time.monotonic() + 10
+    while not (feed.task and feed.task.done()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    calls = len(server.model.requests)
+    time.sleep(0.2)
+    assert len(server.model.requests) == calls <= 2 and feed.error is None
+    again = serving()
+    assert call(again, "GET", f"/{identity}").json()["characters"] == feed.characters
+
+
+def test_feeds_are_listed_and_forgotten(serving):
+    server = serving()
+    one, other = created(server), created(server)
+    call(server, "POST", f"/{one}/parts", {"text": TEXT})
+    assert {feed["id"] for feed in call(server, "GET", "").json()["data"]} == {one, other}
+    assert call(server, "DELETE", f"/{one}").json() == {"id": one, "object": "feed", "deleted": True}
+    assert call(server, "GET", f"/{one}").status_code == 404
+    assert [feed["id"] for feed in call(server, "GET", "").json()["data"]] == [other]
+
+
+def test_all_feeds_together_have_a_bound(serving):
+    server = serving(body_mib=1, files_mib=1)
+    part = {"text": "word " * 120_000}
+    assert call(server, "POST", f"/{created(server)}/parts", part).status_code == 200
+    assert call(server, "POST", f"/{created(server)}/parts", part).status_code == 413

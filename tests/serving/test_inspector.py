@@ -5,6 +5,7 @@ import time
 import httpx2
 import pytest
 from tests.reading.oracle import document_text
+from tests.serving.conftest import Held
 
 TEXT = document_text(40)
 FACTS = [f"Key {n} is value{n}." for n in range(40) if n % 7 == 3]
@@ -116,13 +117,80 @@ def test_evaluations_are_listed_and_opened_in_a_sandbox(serving, tmp_path):
     (tmp_path / "evaluations" / "first").mkdir(parents=True)
     (tmp_path / "evaluations" / "first" / "report.html").write_text("<h1>Scores</h1>")
     server = serving(evaluations=tmp_path / "evaluations")
-    assert get(server, "/api/evaluations").json() == ["first"]
-    reply = get(server, "/evaluations/first/report.html")
-    assert reply.text == "<h1>Scores</h1>" and reply.headers["content-security-policy"].startswith("sandbox")
-    assert get(server, "/evaluations/..%2f..%2fsecret/report.html").status_code == 404
+    ((name, url),) = [one.values() for one in get(server, "/api/evaluations").json()]
+    reply = get(server, url)
+    assert name == "first" and reply.text == "<h1>Scores</h1>"
+    assert reply.headers["content-security-policy"].startswith("sandbox")
+    (tmp_path / "report.html").write_text("not to be shown")
+    for path in ("..%2f..%2fsecret", "%2e%2e", "..", "."):
+        assert get(server, f"/evaluations/{path}/report.html").status_code == 404
+
+
+def test_with_keys_a_report_needs_a_pass(serving, tmp_path):
+    (tmp_path / "evaluations" / "first").mkdir(parents=True)
+    (tmp_path / "evaluations" / "first" / "report.html").write_text("<h1>Scores</h1>")
+    server = serving(evaluations=tmp_path / "evaluations", keys=("a-key",))
+    assert get(server, "/evaluations/first/report.html").status_code == 401
+    (listed,) = get(server, "/api/evaluations", "a-key").json()
+    assert get(server, listed["url"]).text == "<h1>Scores</h1>"
 
 
 def test_another_name_for_this_machine_is_not_answered(serving):
     server = serving(hosts=("127.0.0.1", "localhost"))
     assert get(server, "/health").status_code == 200
     assert httpx2.get(f"{server.root}/health", headers={"Host": "evil.example"}).status_code == 421
+
+
+@pytest.mark.parametrize("path", ["/page/%00", "/page/" + "x" * 5000, "/api/readings/x?after=100000000000000000000"])
+def test_odd_paths_are_the_clients_fault(serving, path):
+    assert get(serving(), path).status_code in (400, 404)
+
+
+def test_evidence_of_several_files_has_its_place_in_the_document(serving):
+    server = serving()
+    ids = [uploaded(server, "Nothing is here.\n" * 40, name="a.txt"), uploaded(server, name="b.txt")]
+    reply = post(server, "/api/readings", {"file_ids": ids, "problem": "Which keys?"})
+    found = finished(server, reply.json()["id"])
+    for one in [*found["result"]["evidence"], *(e for c in found["turns"]["changes"] for e in c["evidence"])]:
+        end = one["at"] + one["end"] - one["start"]
+        place = f"/api/readings/{found['id']}/text?start={one['at']}&end={end}"
+        assert one["source"] == "b.txt" and get(server, place).json()["text"] == one["quote"]
+
+
+def test_the_same_again_goes_on_and_is_not_paid_twice(serving):
+    model = Held(after=12, window=600)
+    server = serving(model=model)
+    stored = uploaded(server)
+    asked = {"file_ids": [stored], "problem": "Which keys?"}
+    first = post(server, "/api/readings", asked).json()["id"]
+    assert model.began.wait(10)
+    server.loop.call_soon_threadsafe(server.service.end)
+    model.go.set()
+    assert finished(server, first)["result"] is None
+    resumed = finished(server, post(server, f"/api/readings/{first}/resume", {}).json()["id"])
+    assert resumed["id"] == first and resumed["result"]["answer"] == " ".join(FACTS)
+    calls = len(model.requests)
+    assert post(server, "/api/readings", asked).json()["id"] == first and len(model.requests) == calls
+    assert 'memagent_readings_total{status="answered"} 1.0' in get(server, "/metrics").text
+
+
+def test_a_key_does_not_go_on_with_anothers_reading(serving):
+    server = serving(keys=("a-key", "b-key"))
+    found = []
+    for key in ("a-key", "b-key"):
+        messages = [{"role": "user", "content": f"{TEXT}\n\nWhich keys?"}]
+        told = post(server, "/v1/chat/completions", {"model": "memagent", "messages": messages}, key).json()
+        found.append(told["memagent"]["reading_id"])
+        assert get(server, f"/api/readings/{found[-1]}", key).status_code == 200
+    assert found[0] != found[1]
+
+
+def test_halves_of_characters_do_no_harm(serving):
+    server = serving()
+    first = finished(server, begun(server))
+    body = b'{"characters": 10, "memory": "half \\ud800 of one"}'
+    reply = httpx2.post(
+        f"{server.root}/api/readings/{first['id']}/on", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert reply.status_code == 200
+    assert finished(server, reply.json()["id"])["start"]["memory"] == "half ? of one"

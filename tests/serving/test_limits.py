@@ -6,6 +6,7 @@ import time
 import httpx2
 import openai
 import pytest
+from tests.fake_endpoint import Fault
 from tests.reading.oracle import document_text
 from tests.serving.conftest import Held
 
@@ -190,3 +191,66 @@ def test_metrics_count(serving):
     assert 'memagent_requests_total{route="/v1/chat/completions",status="200"} 1.0' in text
     assert 'memagent_requests_total{route="/v1/chat/completions",status="404"} 1.0' in text
     assert 'memagent_readings_total{status="answered"} 1.0' in text and "memagent_running 0.0" in text
+
+
+def test_a_full_queue_turns_streams_away_by_the_status(serving):
+    model = Held(window=600)
+    server = serving(model=model, at_once=1, queue=0)
+    thread = threading.Thread(target=post, args=(server, BODY))
+    thread.start()
+    assert model.began.wait(10)
+    turned_away = post(server, {**body_of(1), "stream": True})
+    assert turned_away.status_code == 429 and int(turned_away.headers["retry-after"]) >= 1
+    model.go.set()
+    thread.join(20)
+
+
+def test_what_goes_straight_through_counts_for_its_key(fronting):
+    server, endpoint = fronting(reply="Hello.", window=8192, per_key=2)
+    endpoint.faults += [Fault(stall=1.5)] * 2
+    hi = {"model": "memagent", "messages": [{"role": "user", "content": "Hi!"}]}
+    threads = [threading.Thread(target=post, args=(server, {**hi, "n": number + 1})) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    until(lambda: server.service.admission._of_key.total() == 2)
+    assert post(server, hi).status_code == 429
+    for thread in threads:
+        thread.join(20)
+    assert post(server, hi).status_code == 200
+    assert post(server, {**hi, "stream": True}).status_code == 200
+    until(lambda: server.service.admission._of_key.total() == 0)
+
+
+def test_a_body_is_not_looked_at_without_a_key(serving):
+    server = serving(keys=("secret",))
+    reply = httpx2.post(f"{server.url}/chat/completions", content=b"{", headers={"Content-Type": "application/json"})
+    assert reply.status_code == 401 and reply.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_page_of_another_site_may_not_post(serving):
+    server = serving(hosts=("127.0.0.1", "localhost"))
+    upload = {"files": {"file": ("a.txt", b"text")}}
+    for origin, status in (("https://evil.example", 403), ("null", 403), ("http://localhost:3000", 200)):
+        reply = httpx2.post(f"{server.url}/files", headers={"Origin": origin}, **upload)
+        assert reply.status_code == status, origin
+
+
+@pytest.mark.parametrize("name", ["..", "a/..", ".", "橋" * 100, "\0", "con\n.txt", "x" * 300 + ".txt"])
+def test_any_name_is_a_file(serving, name):
+    server = serving()
+    reply = post(server, path="/files", files={"file": (name, b"some text")})
+    assert reply.status_code in (200, 400), reply.text
+    if reply.status_code == 200:
+        assert httpx2.get(f"{server.url}/files/{reply.json()['id']}/content").text == "some text"
+
+
+def test_our_own_failures_are_told_in_openais_shape(serving, monkeypatch):
+    server = serving()
+
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("memagent.serving.service.Service.plan", fail)
+    reply = post(server, BODY)
+    assert reply.status_code == 500 and reply.json()["error"]["type"] == "server_error"
+    assert 'status="500"' in httpx2.get(f"{server.root}/metrics").text

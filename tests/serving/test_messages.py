@@ -1,5 +1,7 @@
 """Document and problem are told apart inside a message, and a history that is too long becomes a document."""
 
+import time
+
 import pytest
 
 from memagent.serving.messages import LONGEST_PROBLEM, VERBATIM, Asked, Said, asked, split
@@ -68,3 +70,23 @@ def test_a_trailing_turn_of_the_assistant_is_a_prefill():
 @pytest.mark.parametrize("messages", [[], [Said("assistant", "Hm.")], [Said("user", "")], [Said("user", "Hi.")]])
 def test_where_nothing_is_to_be_read(messages):
     assert asked(messages) is None
+
+
+@pytest.mark.parametrize("text", ["<context>" * 20_000, "<context " * 20_000, "<document>x</context>" * 8_000])
+def test_tags_without_an_end_cost_no_more_than_their_length(text):
+    began = time.monotonic()
+    assert split(text + "\n\nWhy?")[1] == "Why?"
+    assert time.monotonic() - began < 2
+
+
+def test_many_turns_cost_no_more_than_their_number():
+    began = time.monotonic()
+    asked([Said("user", "")] * 50_000 + [Said("assistant", "a")] * 50_000)
+    asked([Said("user", "x")] * 50_000 + [Said("user", "Why?")])
+    assert time.monotonic() - began < 2
+
+
+def test_tags_of_any_case_and_number_are_taken_out():
+    text = "Why?\n<DOCUMENT id='1'>\none\n</Document>\n<context>two</context>"
+    assert split(text) == ("one\n\ntwo", "Why?")
+    assert split("<documents><document>one</document></documents>Why?") == ("<document>one</document>", "Why?")

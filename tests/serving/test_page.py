@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.reading.oracle import document_text
 from tests.serving.conftest import Held
+from tests.serving.test_inspector import post, uploaded
 
 from memagent.models.scripted import tagged
 
@@ -87,6 +88,49 @@ def test_evidence_is_shown_in_the_source(page, serving, tmp_path):
     assert "the memory changed here" in page.inner_text(".place")
     page.wait_for_function("quote => document.querySelector('pre.source mark')?.innerText === quote", arg=quote)
     shot(page, "evidence")
+
+
+def test_evidence_is_marked_where_it_stands_in_several_files_and_behind_emoji(page, serving, tmp_path):
+    server = serving()
+    ids = [
+        uploaded(server, "Nothing \U0001f600 here.\n" * 40, name="a.txt"),
+        uploaded(server, f"\U0001f600\U0001f600 {TEXT}"),
+    ]
+    begun = post(server, "/api/readings", {"file_ids": ids, "problem": "Which keys?"}).json()["id"]
+    page.goto(f"{server.root}/#reading={begun}")
+    page.wait_for_selector(".evidence a")
+    for number, link in enumerate(page.query_selector_all(".evidence a")[:3]):
+        quote = link.inner_text().partition("”")[0].strip("“ \n")
+        page.click(f".evidence a >> nth={number}")
+        page.wait_for_function("quote => document.querySelector('pre.source mark')?.innerText === quote", arg=quote)
+        assert "the memory changed here" in page.inner_text(".place")
+
+
+def test_a_file_is_dropped(page, serving):
+    page.goto(serving().root)
+    page.wait_for_selector("form.ask")
+    held = page.evaluate_handle(
+        "text => { const held = new DataTransfer(); held.items.add(new File([text], 'dropped.txt')); return held; }",
+        TEXT,
+    )
+    page.dispatch_event("form.ask", "drop", {"dataTransfer": held})
+    page.fill("input[required]", "Which keys?")
+    page.click("button[type=submit]")
+    page.wait_for_selector(".answer")
+    assert "dropped.txt" in page.inner_text("header .quiet")
+
+
+def test_a_reading_that_was_broken_off_is_gone_on_with(page, serving):
+    model = Held(after=12, window=600)
+    server = serving(model=model)
+    begun = post(server, "/api/readings", {"file_ids": [uploaded(server)], "problem": "Which keys?"}).json()["id"]
+    assert model.began.wait(10)
+    server.loop.call_soon_threadsafe(server.service.end)
+    model.go.set()
+    page.goto(f"{server.root}/#reading={begun}")
+    page.click("text=Go on with it")
+    page.wait_for_selector(".answer")
+    assert FACTS[-1] in page.inner_text(".answer")
 
 
 def test_a_memory_is_edited_and_read_on_with(page, serving, tmp_path):

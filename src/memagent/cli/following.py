@@ -56,6 +56,6 @@ async def grown(path: Path, every: float) -> AsyncIterator[Document]:
             what = "is no file" if now < 0 else "became shorter while it was followed: start again"
             raise DocumentError(f"{path} {what}")
         if now > size:
-            yield await asyncio.to_thread(open_document, str(path))
+            yield await asyncio.to_thread(open_document, str(path), growing=True)
             size = now
         await asyncio.sleep(every)

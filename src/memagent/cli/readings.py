@@ -157,7 +157,9 @@ async def _resume(
     settings = Settings(**entry.settings)
     async with contextlib.aclosing(await open_model(options, report=console.print)) as model:
         with watching(console) as view:
-            reader = Reader(model, settings, journal=journal, max_cost=max_cost, on_progress=view.show)
+            reader = Reader(
+                model, settings, journal=journal, max_cost=max_cost, on_progress=view.show, options=entry.options
+            )
             return await reader.resume(document, entry)
 
 

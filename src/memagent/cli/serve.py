@@ -55,6 +55,8 @@ def command(host: str, port: int, keys: tuple[str, ...], evaluations: Path | Non
 
     Exit status: 0 ended by a signal, 2 bad input or setup.
     """
+    if any(not key.strip() for key in keys):
+        raise OptionError("an empty --api-key would let everybody in: give one, or leave it out")
     keys = keys or tuple(one.strip() for one in os.environ.get("MEMAGENT_API_KEYS", "").split(",") if one.strip())
     with extra("serve", "serving"):
         import uvicorn  # noqa: F401

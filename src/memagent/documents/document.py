@@ -51,6 +51,16 @@ class Document:
             return ""
         return f"{'' if number == 0 else chr(10) * 2}--- {self.sources[number].name} ---\n\n"
 
+    @property
+    def places(self) -> dict[str, int]:
+        """The first character of each source, by its name."""
+        found, at = {}, 0
+        for number, source in enumerate(self.sources):
+            at += len(self.heading(number))
+            found[source.name] = at
+            at += source.characters
+        return found
+
     def pieces(self) -> Iterator[Piece]:
         """The document's text in order; it is exactly the concatenation of the pieces.
 

@@ -9,7 +9,7 @@ import codecs
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 BLOCK_BYTES = 1 << 16
 
@@ -31,6 +31,22 @@ _TEXT_CONTROLS = b"\t\n\v\f\r\b\x1b"
 _BEYOND_ASCII = bytes(range(128, 256))
 _CONTROLS = bytes(set(range(32)) - set(_TEXT_CONTROLS))
 _ISO_2022_JP = (b"\x1b$B", b"\x1b$@", b"\x1b(J")
+
+
+class Bytes(Protocol):
+    """What can be decoded: an open file, or a part of one."""
+
+    def read(self, count: int, /) -> bytes:
+        """At most `count` bytes from where it stands."""
+        ...
+
+    def seek(self, place: int, /) -> int:
+        """Go to byte `place`."""
+        ...
+
+    def tell(self) -> int:
+        """Where it stands."""
+        ...
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -111,7 +127,7 @@ def telling_lines(block: bytes) -> bytes:
     return b"\n".join(line for line in block.split(b"\n") if not line.isascii())
 
 
-def decode_blocks(stream: BinaryIO, encoding: Encoding) -> Iterator[tuple[str, int]]:
+def decode_blocks(stream: Bytes, encoding: Encoding) -> Iterator[tuple[str, int]]:
     """Decode `stream` from its start, without the byte order mark and without newline translation.
 
     Yields text of at most 64K characters and the number of bytes in it that are not valid and show
@@ -129,3 +145,13 @@ def decode_blocks(stream: BinaryIO, encoding: Encoding) -> Iterator[tuple[str, i
 def _counted(text: str) -> tuple[str, int]:
     invalid = text.count(_MARK)
     return (text.replace(_MARK, _REPLACEMENT) if invalid else text), invalid
+
+
+def unfinished(tail: bytes) -> int:
+    """How many bytes at the end of some UTF-8 begin a character that is not whole yet."""
+    for count, byte in enumerate(reversed(tail[-3:]), start=1):
+        if byte >= 0xC0:
+            return count if count < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4) else 0
+        if byte < 0x80:
+            return 0
+    return 0

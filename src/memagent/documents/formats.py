@@ -38,11 +38,12 @@ _HTML_START = re.compile(
 )
 
 
-def open_file(path: Path, name: str) -> OpenedSource:
-    """Open one regular file as a source that calls itself `name`.
+def open_file(path: Path, name: str, *, growing: bool = False) -> OpenedSource:
+    """Open one regular file as a source that calls itself `name`; of a text that grows, what is there by now.
 
     Raises:
-        DocumentError: empty, binary, locked or corrupt; the message is the reason, without the name.
+        DocumentError: empty, binary, locked or corrupt, or it is to grow and no plain text; the message is the reason,
+            without the name.
         SetupError: the format needs the `documents` extra.
         OSError: it cannot be read.
     """
@@ -50,7 +51,12 @@ def open_file(path: Path, name: str) -> OpenedSource:
         head = stream.read(4096)
     if not head:
         raise DocumentError("empty; there is no text in it")
-    return _OPENERS[_kind(path, head)](path, name)
+    kind = _kind(path, head)
+    if not growing:
+        return _OPENERS[kind](path, name)
+    if kind != "text":
+        raise DocumentError("no plain text, which alone can be followed as it grows")
+    return open_text(path, name, growing=True)
 
 
 def _kind(path: Path, head: bytes) -> str:

@@ -24,14 +24,19 @@ from memagent.errors import DocumentError, OptionError, SetupError
 
 
 def open_document(
-    *paths: str | Path, text: str | None = None, name: str | None = None, spool: Path | None = None
+    *paths: str | Path,
+    text: str | None = None,
+    name: str | None = None,
+    spool: Path | None = None,
+    growing: bool = False,
 ) -> Document:
     """Open files, folders, stdin (the path `-`) or a string as one document.
 
     Every file is read once here, to check and to measure it. A folder stands for its files in sorted
     order, less those that .gitignore names; what cannot be read in a folder is listed in `skipped`, while
     for a path that was named it is an error. Stdin and pipes are first written to `spool` (a folder; a
-    temporary one when None) as `stdin-<digest>.txt`, from where they can be opened again.
+    temporary one when None) as `stdin-<digest>.txt`, from where they can be opened again. With `growing` more may be
+    written to a text file that is named while it is read: the document is what is there now.
 
     Raises:
         DocumentError: missing, unreadable, empty, binary, locked or corrupt, or a folder without text.
@@ -53,7 +58,7 @@ def open_document(
     sources: list[OpenedSource] = []
     for given, path, label in zip(paths, kept, labels, strict=True):
         with _one_line(given):
-            sources += _open_path(path, label, len(paths) > 1, skipped)
+            sources += _open_path(path, label, len(paths) > 1, skipped, growing=growing)
     return Document(
         name=name or _short_name(paths[0], labels),
         sources=tuple(sources),
@@ -97,13 +102,13 @@ def _one_line(given: str | Path) -> Iterator[None]:
         raise type(error)(f"{name}: {error}") from error
 
 
-def _open_path(path: Path, label: str, several: bool, skipped: list[Skipped]) -> list[OpenedSource]:
+def _open_path(path: Path, label: str, several: bool, skipped: list[Skipped], *, growing: bool) -> list[OpenedSource]:
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         return _open_folder(path, f"{label}/" if several else "", skipped)
     if not stat.S_ISREG(mode):
         raise DocumentError("neither a file nor a folder")
-    return [open_file(path, label)]
+    return [open_file(path, label, growing=growing)]
 
 
 def _open_folder(folder: Path, prefix: str, skipped: list[Skipped]) -> list[OpenedSource]:

@@ -1,7 +1,8 @@
 """Plain text in any encoding: Markdown, source code, logs; read in blocks, never whole.
 
 Opening makes one pass over the file, which checks the encoding to the last byte, counts the characters
-and computes the digest; `blocks` makes another. It does not know other formats nor chunks.
+and computes the digest; `blocks` makes another. Of a file that grows it is what stood there when it was opened. It does
+not know other formats nor chunks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from memagent.documents.base import Block
 from memagent.documents.encodings import (
     BLOCK_BYTES,
     UTF_8,
+    Bytes,
     Encoding,
     decode_blocks,
     is_binary,
@@ -24,6 +26,7 @@ from memagent.documents.encodings import (
     of_broken_utf8,
     of_sample,
     telling_lines,
+    unfinished,
 )
 from memagent.errors import DocumentError
 
@@ -40,7 +43,13 @@ class FileText:
     path: Path
     encoding: Encoding
     stamp: tuple[int, int]
+    growing: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The bytes that were there when it was opened."""
+        return self.stamp[0]
 
     def blocks(self) -> Iterator[Block]:
         """See `Source.blocks`; a change is noticed by size and time of change, at the start and the end."""
@@ -50,21 +59,43 @@ class FileText:
             raise DocumentError(f"{self.name}: {why(error)}") from error
 
     def _blocks(self) -> Iterator[Block]:
-        with self.path.open("rb") as stream:
-            self._check(_stamp(stream))
+        with self.path.open("rb") as file:
+            self._check(_stamp(file))
+            stream = Beginning(file, self.size) if self.growing else file
             characters = 0
             for text, _ in decode_blocks(stream, self.encoding):
                 characters += len(text)
                 yield Block(text)
-            self._check(_stamp(stream))
+            self._check(_stamp(file))
         stat = self.path.stat()  # the name may have come to stand for another file
         self._check((stat.st_size, stat.st_mtime_ns))
         if characters != self.characters:
             raise DocumentError(f"{self.name}: {_CHANGED}")
 
     def _check(self, stamp: tuple[int, int]) -> None:
-        if stamp != self.stamp:
+        same = stamp[0] >= self.size if self.growing else stamp == self.stamp
+        if not same:
             raise DocumentError(f"{self.name}: {_CHANGED}")
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The first `size` bytes of an open file, as if there were no more."""
+
+    file: BinaryIO
+    size: int
+
+    def read(self, count: int, /) -> bytes:
+        """At most `count` bytes from where it stands."""
+        return self.file.read(max(0, min(count, self.size - self.file.tell())))
+
+    def seek(self, place: int, /) -> int:
+        """Go to byte `place`."""
+        return self.file.seek(place)
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self.file.tell()
 
 
 @dataclass(slots=True)
@@ -79,21 +110,27 @@ class _Scan:
     digest: str = ""
 
 
-def open_text(path: Path, name: str) -> FileText:
+def open_text(path: Path, name: str, *, growing: bool = False, encoding: Encoding | None = None) -> FileText:
     """Open a text file: byte order marks, UTF-8, UTF-16, UTF-32, else the encoding guessed.
 
-    A file that is mostly UTF-8 stays UTF-8: its invalid bytes are shown as U+FFFD and counted in `notes`.
+    A file that is mostly UTF-8 stays UTF-8: its invalid bytes are shown as U+FFFD and counted in `notes`. With
+    `growing` more may be written to it at any time; what is there now is the document. An `encoding` that is given is
+    not doubted.
 
     Raises:
         DocumentError: it is empty or binary (the message lacks the name).
         OSError: it cannot be read.
     """
-    with path.open("rb") as stream:
-        stamp = _stamp(stream)
-        encoding, scan = _measure(stream)
+    with path.open("rb") as file:
+        stamp = _stamp(file)
+        stream = Beginning(file, stamp[0]) if growing else file
+        encoding, scan = (encoding, _scan(stream, encoding)) if encoding else _measure(stream, stamp[0])
+        if growing and encoding.name == UTF_8.name and (left := unfinished(_tail(file, stamp[0]))):
+            stamp = stamp[0] - left, stamp[1]
+            scan = _scan(Beginning(file, stamp[0]), encoding)
         if scan.blank:
             raise DocumentError("empty; there is no text in it")
-        if _stamp(stream) != stamp:
+        if not growing and _stamp(file) != stamp:
             raise DocumentError("changed while it was being opened; try again when it is complete")
     return FileText(
         name=name,
@@ -102,6 +139,7 @@ def open_text(path: Path, name: str) -> FileText:
         path=path.absolute(),
         encoding=encoding,
         stamp=stamp,
+        growing=growing,
         notes=tuple(_notes(name, encoding, scan)),
     )
 
@@ -115,9 +153,9 @@ def why(error: OSError) -> str:
     return f"cannot be read ({error.strerror or error})"
 
 
-def _measure(stream: BinaryIO) -> tuple[Encoding, _Scan]:
+def _measure(stream: Bytes, size: int) -> tuple[Encoding, _Scan]:
     """Decide on the encoding, which may take two passes over the file."""
-    sample = _sample(stream)
+    sample = _sample(stream, size)
     certain = of_bom(sample) or of_sample(sample)
     if certain is not None:
         scan = _scan(stream, certain)
@@ -137,7 +175,7 @@ def _measure(stream: BinaryIO) -> tuple[Encoding, _Scan]:
     return UTF_8, scan
 
 
-def _scan(stream: BinaryIO, encoding: Encoding) -> _Scan:
+def _scan(stream: Bytes, encoding: Encoding) -> _Scan:
     scan, digest = _Scan(), hashlib.sha256()
     for text, invalid in decode_blocks(stream, encoding):
         encoded = text.encode()
@@ -151,9 +189,8 @@ def _scan(stream: BinaryIO, encoding: Encoding) -> _Scan:
     return scan
 
 
-def _sample(stream: BinaryIO) -> bytes:
+def _sample(stream: Bytes, size: int) -> bytes:
     """The start, the middle and the end of the file, 64 KiB each."""
-    size = os.fstat(stream.fileno()).st_size
     parts: list[bytes] = []
     stream.seek(0)
     for at in sorted({0, size // 2 // 4 * 4, max(0, size - BLOCK_BYTES) // 4 * 4}):
@@ -162,7 +199,12 @@ def _sample(stream: BinaryIO) -> bytes:
     return b"".join(parts)
 
 
-def _telling_sample(stream: BinaryIO) -> bytes:
+def _tail(file: BinaryIO, size: int) -> bytes:
+    file.seek(max(0, size - 3))
+    return file.read(min(3, size))
+
+
+def _telling_sample(stream: Bytes) -> bytes:
     """Up to 64 KiB of the file's lines that are not ASCII."""
     stream.seek(0)
     found = b""

@@ -34,7 +34,8 @@ class Reader:
 
     `journal` keeps every turn (None: in memory only). `max_cost` bounds in USD what all readings of this
     reader spend together, and needs a model with a price. `on_progress` is called after each turn.
-    `options` is noted in the journal: how to open the same model again.
+    `options` is noted in the journal: how to open the same model again, and the `owner` where there is one, whose
+    readings nobody else goes on with.
 
     >>> import asyncio
     >>> from memagent import Reader, open_document
@@ -134,7 +135,8 @@ class Reader:
         replies = []
         for completion in await together([self.model.generate(one) for one in seeded(request, count)]):
             text = guard.restore(completion.text)
-            replies.append(Reply(text, parse_answer(text, self.plan.answer_form), completion.finish == "length"))
+            answer, cut_off = parse_answer(text, self.plan.answer_form), completion.finish == "length"
+            replies.append(Reply(text, answer, cut_off, completion.prompt_tokens, completion.completion_tokens))
         return replies
 
     async def resume(self, document: Document, entry: Entry) -> Reading:
@@ -157,6 +159,7 @@ class Reader:
         parts = [document.fingerprint, problem, dict(self.model.identity), self.plan.what_matters(),
                  wording.update_prompt("", "", "").text, wording.answer_prompt("", "").text]  # fmt: skip
         parts += [asdict(start)] if start else []
+        parts += [{"owner": self._options["owner"]}] if "owner" in self._options else []
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def _entry(self, document: Document, problem: str, key: str, chunk_bytes: int | None, start: Start | None) -> Entry:

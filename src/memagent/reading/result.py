@@ -129,18 +129,20 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer turn's whole text, the part of it that counts, and whether it was cut off at its limit."""
+    """An answer turn's whole text, the part of it that counts, whether it was cut off at its limit, and its tokens."""
 
     text: str
     answer: str
     cut_off: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """A finished reading of one document for one problem. `as_json` is what `--json` prints.
 
-    `reply` is the answer turn's whole text, of which `answer` is the part that counts.
+    `reply` is the answer turn's whole text, of which `answer` is the part that counts; `cut_off`: at its limit.
     """
 
     problem: str
@@ -155,6 +157,7 @@ class Reading:
     tally: Tally = field(default_factory=Tally)
     notes: tuple[str, ...] = ()
     reply: str = ""
+    cut_off: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary of plain values, in the order of the documented interface."""

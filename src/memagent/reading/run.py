@@ -127,12 +127,13 @@ class Run:
         self.coverage.skipped = chunks - self.coverage.read - self.coverage.failed
         if self._turns == self.tally.failed and not self._first:
             self._journal.forget_refusals(self.reading_id)
-            return self._drawn_up("", "")
+            return self._drawn_up("", "", cut_off=False)
         prompt = self._wording.answer_prompt(self._guarded_problem, self._guard.neutralise(self.memory)[0])
         completion = await self._ask_answer(self._request(prompt, self.plan.answer_tokens, turn=chunks))
         self.tally.vain = self.usage.model_calls - self._calls - 1
         reply = self._guard.restore(completion.text)
-        reading = self._drawn_up(reply, parse_answer(reply, self.plan.answer_form))
+        cut_off = completion.finish == "length"
+        reading = self._drawn_up(reply, parse_answer(reply, self.plan.answer_form), cut_off=cut_off)
         self._journal.finish(self.reading_id, reading.as_json(), turns=self._turns)
         return reading
 
@@ -143,7 +144,7 @@ class Run:
         except TurnRefused:
             return await self._asker.ask("answer", self.memory, request, replays_failures=False)
 
-    def _drawn_up(self, reply: str, answer: str) -> Reading:
+    def _drawn_up(self, reply: str, answer: str, *, cut_off: bool) -> Reading:
         return Reading(
             problem=self.problem,
             answer=answer,
@@ -158,6 +159,7 @@ class Run:
             tally=self.tally,
             notes=tuple(self._model.notes),
             reply=reply,
+            cut_off=cut_off,
         )
 
     def _accept(self, turn: Turn) -> None:

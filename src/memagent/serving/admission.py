@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from memagent.serving.errors import ApiError, busy
@@ -60,6 +60,24 @@ class Admission:
             )
         return hashlib.sha256(given.strip().encode("utf-8", "replace")).hexdigest()[:16]
 
+    @contextlib.contextmanager
+    def passing(self, owner: str) -> Iterator[None]:
+        """Room for a chat that goes straight through: it waits for nobody, but counts for its key.
+
+        Raises:
+            ApiError: 429, where the owner has too many.
+        """
+        self._has_room(owner)
+        self._of_key[owner] += 1
+        try:
+            yield
+        finally:
+            self._of_key[owner] -= 1
+
+    def _has_room(self, owner: str) -> None:
+        if self._of_key[owner] >= self.limits.per_key:
+            raise busy(f"this key has {self.limits.per_key} requests running or waiting already", self._seconds)
+
     @contextlib.asynccontextmanager
     async def place(self, owner: str) -> AsyncIterator[None]:
         """A place for one reading, waited for in order.
@@ -67,8 +85,7 @@ class Admission:
         Raises:
             ApiError: 429, where the queue is full or the owner has too many.
         """
-        if self._of_key[owner] >= self.limits.per_key:
-            raise busy(f"this key has {self.limits.per_key} readings running or waiting already", self._seconds)
+        self._has_room(owner)
         if self._places.locked() and self.waiting >= self.limits.queue:
             turns = (self.waiting + 1) / self.limits.at_once
             raise busy(f"{self.running} readings run and {self.waiting} wait: come back later", self._seconds * turns)

@@ -22,7 +22,6 @@ from memagent.serving.doorway import Doorway
 from memagent.serving.errors import ApiError, from_memagent, invalid
 from memagent.serving.feeds import Feeds
 from memagent.serving.inspector import Inspector
-from memagent.serving.metrics import Metrics
 from memagent.serving.relay import Relay
 from memagent.serving.service import Service
 
@@ -50,7 +49,7 @@ def make_app(
     `evaluations` is a folder of result folders that the page shows. Only requests to one of `hosts` are answered
     (None: to any), so that no page of elsewhere can reach a server of this machine under a name of its own.
     """
-    metrics, background = Metrics(service.admission), Background(service)
+    background = Background(service)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -69,14 +68,15 @@ def make_app(
         redoc_url=None,
         responses={status: {"description": text} for status, text in _TOLD.items()},
     )
-    app.include_router(Api(service, metrics, feeds, relay).router)
+    app.include_router(Api(service, feeds, relay).router)
     app.include_router(Inspector(service, background, evaluations).router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(MemagentError, _own_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    most = service.admission.limits.body_mib * 2**20
-    app.add_middleware(Doorway, metrics=metrics, most_bytes=most, hosts=hosts)
+    admission = service.admission
+    most = admission.limits.body_mib * 2**20
+    app.add_middleware(Doorway, metrics=service.metrics, admission=admission, most_bytes=most, hosts=hosts)
     return app
 
 

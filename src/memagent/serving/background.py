@@ -12,7 +12,7 @@ from memagent.documents import Document
 from memagent.errors import MemagentError
 from memagent.reading.result import Start
 from memagent.reading.run import OnProgress, Progress, Run
-from memagent.serving.errors import ApiError
+from memagent.serving.errors import ApiError, ending
 from memagent.serving.service import Service
 
 
@@ -26,7 +26,7 @@ class Background:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def begin(self, owner: str, document: Document, problem: str, start: Start | None = None) -> str:
-        """Begin a reading; its id, once it has its place.
+        """Begin a reading, or go on with the same one where it was broken off; its id, once it has its place.
 
         Raises:
             ApiError: 429.
@@ -39,7 +39,7 @@ class Background:
             if not begun.done():
                 begun.set_result(progress.run.reading_id)
 
-        task = asyncio.ensure_future(self._read(owner, document, problem, start, note, begun))
+        task = self.service.begin(self._read(owner, document, problem, start, note, begun))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await begun
@@ -53,10 +53,14 @@ class Background:
         note: OnProgress,
         begun: asyncio.Future[str],
     ) -> None:
-        reader = self.service.reader(owner, note)
         try:
-            async with self.service.admission.place(owner):
-                await reader.read(document, problem, start=start)
+            reading = await self.service.reading(owner, document, problem, start=start, watch=note)
+            if not begun.done():  # read before, and not again
+                begun.set_result(reading.reading_id)
+        except asyncio.CancelledError:
+            if not begun.done():
+                begun.set_exception(ending())
+            raise
         except (ApiError, MemagentError) as error:
             if begun.done():
                 self.errors[begun.result()] = str(error)

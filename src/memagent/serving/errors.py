@@ -49,6 +49,12 @@ def busy(message: str, seconds: float) -> ApiError:
     return ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=headers)
 
 
+def ending() -> ApiError:
+    """The server ends while a request is under way: 503."""
+    message = "the server is ending; the same request goes on where it stopped"
+    return ApiError(503, message, "server_error", "server_ending", headers={"Retry-After": "10"})
+
+
 def from_memagent(error: MemagentError) -> ApiError:
     """What went wrong below, as a client sees it."""
     message = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,7 +1,7 @@
 """Sources that grow: posted to in parts, read as they come, and asked at any time.
 
-A feed is a text file with a problem beside it and how far it is read; after a restart it goes on from there. It does
-not know HTTP.
+A feed is a text file in UTF-8 with a problem beside it and how far it is read; after a restart it goes on from there.
+It does not know HTTP.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import asyncio
 import json
 import re
 import secrets
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memagent.documents import open_document
+from memagent.documents.document import Document
+from memagent.documents.encodings import UTF_8
+from memagent.documents.text import open_text
 from memagent.errors import DocumentError, MemagentError
 from memagent.reading import Reading
 from memagent.reading.protocols import NO_MEMORY
@@ -24,21 +27,34 @@ from memagent.serving.service import Service
 
 _ID = re.compile(r"feed-[0-9a-f]{24}")
 _TEXT, _ABOUT = "feed.txt", "about.json"
+MOST = 1000  # feeds of one owner
 
 
 @dataclass(slots=True)
 class Feed:
-    """One source. `characters` were posted, and read as far as `start` says; `reading` is the last there was."""
+    """One source. `characters` were posted, and read as far as `start` says; `reading` is the last there was, which saw
+    the first `seen` bytes."""
 
     id: str
     problem: str
     folder: Path
     characters: int = 0
     start: Start = field(default_factory=lambda: Start(NO_MEMORY, 0))
+    seen: int = 0
     reading: Reading | None = None
     error: str | None = None
     work: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: asyncio.Task[None] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where its text lies."""
+        return self.folder / _TEXT
+
+    @property
+    def size(self) -> int:
+        """The bytes that were posted."""
+        return self.path.stat().st_size
 
     def as_json(self) -> dict[str, Any]:
         """What is told of it."""
@@ -56,28 +72,52 @@ class Feed:
 
     def keep(self) -> None:
         """Note on disk how far it is."""
-        about = {"problem": self.problem, "start": asdict(self.start)}
+        about = {"problem": self.problem, "start": asdict(self.start), "seen": self.seen}
         part = self.folder / f"{_ABOUT}.part"
         part.write_text(json.dumps(about), encoding="utf-8")
         part.replace(self.folder / _ABOUT)
 
 
 class Feeds:
-    """All feeds below `folder`; each is seen by its owner alone, and has at most `most_bytes` of text."""
+    """All feeds below `folder`, together of at most `most_bytes`; each is seen by its owner alone, and has at most
+    `one_bytes` of text."""
 
-    def __init__(self, service: Service, folder: Path, *, most_bytes: int) -> None:
-        self._service, self._folder, self._most = service, folder, most_bytes
+    def __init__(self, service: Service, folder: Path, *, most_bytes: int, one_bytes: int) -> None:
+        self._service, self._folder, self._most, self._one = service, folder, most_bytes, one_bytes
         self._open: dict[Path, Feed] = {}
 
     def create(self, owner: str, problem: str) -> Feed:
-        """A feed that is read for `problem`."""
+        """A feed that is read for `problem`.
+
+        Raises:
+            ApiError: 413, where the owner has too many.
+        """
+        if len(list(self._of(owner).glob(f"*/{_ABOUT}"))) >= MOST:
+            raise ApiError(413, f"this key has {MOST} feeds: delete one first")
         identity = f"feed-{secrets.token_hex(12)}"
         folder = self._of(owner) / identity
         folder.mkdir(mode=0o700, parents=True)
-        (folder / _TEXT).touch()
         feed = self._open[folder] = Feed(identity, problem, folder)
+        feed.path.touch()
         feed.keep()
         return feed
+
+    def list(self, owner: str) -> list[Feed]:
+        """The owner's feeds."""
+        return [self.get(owner, about.parent.name) for about in sorted(self._of(owner).glob(f"feed-*/{_ABOUT}"))]
+
+    async def delete(self, owner: str, identity: str) -> None:
+        """Forget a feed; what reads it is broken off.
+
+        Raises:
+            ApiError: as `get`.
+        """
+        feed = self.get(owner, identity)
+        if feed.task is not None:
+            feed.task.cancel()
+            await asyncio.gather(feed.task, return_exceptions=True)
+        self._open.pop(feed.folder, None)
+        shutil.rmtree(feed.folder, ignore_errors=True)
 
     def get(self, owner: str, identity: str) -> Feed:
         """A feed.
@@ -90,8 +130,8 @@ class Feeds:
             raise ApiError(404, f"no feed {identity[:40]!r}", code="not_found")
         if folder not in self._open:
             about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-            feed = Feed(identity, about["problem"], folder, start=Start(**about["start"]))
-            feed.characters = len((folder / _TEXT).read_text(encoding="utf-8"))
+            feed = Feed(identity, about["problem"], folder, start=Start(**about["start"]), seen=about.get("seen", 0))
+            feed.characters = len(feed.path.read_bytes().decode("utf-8", "replace"))
             self._open[folder] = feed
         return self._open[folder]
 
@@ -103,10 +143,11 @@ class Feeds:
         """
         feed = self.get(owner, identity)
         data = text.encode("utf-8", "replace")
-        path = feed.folder / _TEXT
-        if path.stat().st_size + len(data) > self._most:
-            raise ApiError(413, f"the feed would have more than {self._most // 2**20} MiB: begin another one")
-        with path.open("ab") as file:
+        if feed.size + len(data) > self._one:
+            raise ApiError(413, f"the feed would have more than {self._one // 2**20} MiB: begin another one")
+        if self._used() + len(data) > self._most:
+            raise ApiError(413, f"all feeds would have more than {self._most // 2**20} MiB: delete one first")
+        with feed.path.open("ab") as file:
             file.write(data)
         feed.characters += len(data.decode("utf-8"))
         if feed.task is None or feed.task.done():
@@ -135,25 +176,37 @@ class Feeds:
 
     async def _catch_up(self, owner: str, feed: Feed) -> None:
         try:
-            while feed.start.characters < feed.characters:
+            while feed.seen < feed.size:
                 await self._read(owner, feed)
         except (ApiError, MemagentError) as error:
             feed.error = str(error)
 
     async def _read(self, owner: str, feed: Feed) -> None:
+        """Read what was posted by now; more may come while it is read."""
         async with feed.work:
-            if feed.reading is not None and feed.start.characters >= feed.characters:
+            if (size := feed.size) <= feed.seen and feed.reading is not None:
                 return
-            try:
-                document = await asyncio.to_thread(open_document, str(feed.folder / _TEXT))
-            except DocumentError:  # white space alone so far
+            document = await asyncio.to_thread(_opened, feed.path)
+            if document is None:
+                feed.seen = size
                 return
-            reader = self._service.reader(owner)
-            async with self._service.admission.place(owner):
-                start = feed.start if feed.start.characters else None
-                feed.reading = await reader.read(document, feed.problem, start=start)
+            start = feed.start if feed.start.characters else None
+            feed.reading = await self._service.reading(owner, document, feed.problem, start=start)
             feed.start, feed.error = Start(feed.reading.memory, document.characters), None
+            feed.seen = size
             feed.keep()
 
     def _of(self, owner: str) -> Path:
         return self._folder / owner
+
+    def _used(self) -> int:
+        return sum(one.stat().st_size for one in self._folder.glob(f"*/*/{_TEXT}"))
+
+
+def _opened(path: Path) -> Document | None:
+    """What is there by now; None where it is white space alone."""
+    try:
+        source = open_text(path, path.name, growing=True, encoding=UTF_8)
+    except DocumentError:
+        return None
+    return Document(name=path.name, sources=(source,), paths=(str(path),))

@@ -22,7 +22,15 @@ from memagent.serving.errors import ApiError, invalid
 _ID = re.compile(r"file-[0-9a-f]{24}")
 _CONTENT, _ABOUT = "content", "about.json"
 _HALF = 24 * 3600.0  # seconds after which no upload goes on
+MOST_OF_NAME = 120  # bytes
 _NAME = re.compile(r"[^\w.\- ]+")
+
+
+def _safe(name: str) -> str:
+    """A client's name for a file as one that every file system takes: its last part, its end where it is long."""
+    last = _NAME.sub("_", Path(name.replace("\\", "/")).name)
+    short = last.encode("utf-8", "replace")[-MOST_OF_NAME:].decode("utf-8", "ignore")
+    return short.strip(" .") or "file.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +62,7 @@ class Files:
         Raises:
             ApiError: 413, too long or no room; 400, nothing a document can be made of.
         """
-        name = _NAME.sub("_", Path(name.replace("\\", "/")).name)[-120:].strip() or "file.txt"
+        name = _safe(name)
         identity = f"file-{secrets.token_hex(12)}"
         place = self._of(owner) / identity
         place.mkdir(mode=0o700, parents=True)

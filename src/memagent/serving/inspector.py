@@ -7,12 +7,15 @@ the page looks.
 from __future__ import annotations
 
 import asyncio
+import hmac
+import secrets
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
@@ -23,6 +26,7 @@ from memagent.reading.result import Start
 from memagent.serving.admission import ANYONE
 from memagent.serving.background import Background
 from memagent.serving.errors import ApiError, invalid
+from memagent.serving.schemas import Text
 from memagent.serving.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -42,14 +46,14 @@ class Begin(BaseModel):
     """What the page asks to be read: uploaded files, and a problem."""
 
     file_ids: list[str] = Field(min_length=1)
-    problem: str = Field(min_length=1)
+    problem: Text = Field(min_length=1)
 
 
 class On(BaseModel):
     """From where, and with which memory, a reading is read on."""
 
-    characters: int = Field(ge=0)
-    memory: str
+    characters: int = Field(ge=0, lt=2**62)
+    memory: Text
 
 
 class Inspector:
@@ -58,6 +62,8 @@ class Inspector:
     def __init__(self, service: Service, background: Background, evaluations: Path | None = None) -> None:
         self._service, self._background, self._evaluations = service, background, evaluations
         self._texts: dict[str, str] = {}
+        self._places: dict[str, dict[str, int]] = {}
+        self._secret = secrets.token_bytes(32)
         self.router = APIRouter()
         add = self.router.add_api_route
         add("/", self.page, methods=["GET"], include_in_schema=False)
@@ -67,6 +73,7 @@ class Inspector:
         add("/api/readings/{identity}", self.reading, methods=["GET"])
         add("/api/readings/{identity}/text", self.text, methods=["GET"])
         add("/api/readings/{identity}/on", self.on, methods=["POST"])
+        add("/api/readings/{identity}/resume", self.resume, methods=["POST"])
         add("/api/evaluations", self.list_evaluations, methods=["GET"])
         add("/evaluations/{name}/report.html", self.report, methods=["GET"], include_in_schema=False)
 
@@ -76,8 +83,8 @@ class Inspector:
 
     async def part(self, name: str) -> FileResponse:
         """A file of the page."""
-        path = (PAGE / name).resolve()
-        if not path.is_relative_to(PAGE) or not path.is_file():
+        path = _below(PAGE, name)
+        if path is None:
             raise ApiError(404, "there is no such file", code="not_found")
         headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
         return FileResponse(path, media_type=_KINDS.get(path.suffix, "application/octet-stream"), headers=headers)
@@ -104,12 +111,16 @@ class Inspector:
         document = await asyncio.to_thread(self._service.files.document, owner, *asked.file_ids)
         return {"id": await self._background.begin(owner, document, asked.problem)}
 
-    async def reading(self, request: Request, identity: str, after: int = 0) -> dict[str, Any]:
+    async def reading(
+        self, request: Request, identity: str, after: Annotated[int, Query(ge=0, lt=2**62)] = 0
+    ) -> dict[str, Any]:
         """A reading with its turns from number `after` on."""
         entry = self._entry(request, identity)
         run = self._background.running.get(entry.id)
-        after = max(0, after)
         turns = self._service.journal.turns(entry.id, after)
+        places = await self._places_of(entry)
+        if entry.result:
+            entry.result["evidence"] = _placed(entry.result["evidence"], places)
         return {
             "id": entry.id,
             "document": entry.document,
@@ -120,8 +131,19 @@ class Inspector:
             "share": run.position / max(1, run.characters) if run else 1.0,
             "total": entry.result and after + len(turns),
             "error": self._background.errors.get(entry.id),
-            "turns": _turns(turns, after),
+            "turns": _turns(turns, after, places),
         }
+
+    async def _places_of(self, entry: Entry) -> dict[str, int]:
+        """Where its files begin in a reading's document: evidence counts from the start of its own file."""
+        if entry.id not in self._places:
+            try:
+                document = await asyncio.to_thread(_reopened, entry) if _is_several(entry) else None
+            except ApiError:  # its text cannot be shown, either
+                document = None
+            kept = dict(islice(self._places.items(), LISTED))
+            self._places = {**kept, entry.id: document.places if document else {}}
+        return self._places[entry.id]
 
     async def text(self, request: Request, identity: str, start: int, end: int) -> dict[str, str]:
         """Characters of a reading's document."""
@@ -139,19 +161,33 @@ class Inspector:
         start = Start(asked.memory, asked.characters)
         return {"id": await self._background.begin(owner, document, entry.problem, start)}
 
-    async def list_evaluations(self, request: Request) -> list[str]:
-        """Evaluations that can be opened, by their folders."""
+    async def resume(self, request: Request, identity: str) -> dict[str, str]:
+        """Go on with a reading that was broken off."""
+        owner, entry = self._owner(request), self._entry(request, identity)
+        document = await asyncio.to_thread(_reopened, entry)
+        return {"id": await self._background.begin(owner, document, entry.problem, entry.start)}
+
+    async def list_evaluations(self, request: Request) -> list[dict[str, str]]:
+        """Evaluations that can be opened, by their folders, with links that hold until the server ends."""
         self._owner(request)
         if self._evaluations is None:
             return []
-        return sorted(path.parent.name for path in self._evaluations.glob("*/report.html"))
+        names = sorted(path.parent.name for path in self._evaluations.glob("*/report.html"))
+        return [
+            {"name": name, "url": f"/evaluations/{quote(name)}/report.html?pass={self._pass(name)}"} for name in names
+        ]
 
-    async def report(self, name: str) -> FileResponse:
-        """An evaluation's page. It needs no key, as a link carries none: do not name a folder that is secret."""
-        path = (self._evaluations or PAGE) / Path(name).name / "report.html"
-        if self._evaluations is None or not path.is_file():
+    async def report(self, name: str, given: Annotated[str, Query(alias="pass")] = "") -> FileResponse:
+        """An evaluation's page. A link carries no key, so it has a pass."""
+        if self._service.admission.limits.keys and not hmac.compare_digest(given.encode(), self._pass(name).encode()):
+            raise ApiError(401, "open evaluations from the page", "authentication_error", "invalid_api_key")
+        path = _below(self._evaluations, f"{name}/report.html") if self._evaluations is not None else None
+        if path is None or name in ("", ".", ".."):
             raise ApiError(404, "there is no such evaluation", code="not_found")
         return FileResponse(path, headers={"Content-Security-Policy": _REPORT_POLICY})
+
+    def _pass(self, name: str) -> str:
+        return hmac.new(self._secret, name.encode("utf-8", "replace"), "sha256").hexdigest()
 
     def _owner(self, request: Request) -> str:
         return self._service.admission.who(request.headers.get("authorization"))
@@ -172,10 +208,28 @@ def _sees(owner: str, entry: Entry) -> bool:
     return owner == ANYONE or entry.options.get("owner") == owner
 
 
-def _turns(news: list[dict[str, Any]], after: int) -> dict[str, Any]:
+def _below(folder: Path, name: str) -> Path | None:
+    """The file of that name below a folder, if there is one."""
+    try:
+        path = (folder / name).resolve()
+        return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
+    except (OSError, ValueError):  # a name that is none
+        return None
+
+
+def _is_several(entry: Entry) -> bool:
+    return len(entry.paths) > 1 or any(Path(path).is_dir() for path in entry.paths)
+
+
+def _placed(evidence: list[dict[str, Any]], places: dict[str, int]) -> list[dict[str, Any]]:
+    """Evidence with `at`, the first of its characters in the document."""
+    return [{**one, "at": places.get(one["source"], 0) + one["start"]} for one in evidence]
+
+
+def _turns(news: list[dict[str, Any]], after: int, places: dict[str, int]) -> dict[str, Any]:
     """Turns from number `after` on as columns; what changed the memory, with its evidence, beside them."""
     changes = [
-        {"at": after + number, "memory": turn["memory"], "evidence": turn["evidence"]}
+        {"at": after + number, "memory": turn["memory"], "evidence": _placed(turn["evidence"], places)}
         for number, turn in enumerate(news)
         if turn["memory"] is not None
     ]

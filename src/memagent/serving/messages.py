@@ -18,7 +18,7 @@ VERBATIM = 4_000
 LONG_PARAGRAPH = 600
 # Turns are told apart by who spoke.
 _SPEAKERS = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
-_TAGGED = re.compile(r"<(documents?|context|article)\b[^<>]*>\n?(.*?)\n?</\1>", re.DOTALL | re.IGNORECASE)
+_OPENS = re.compile(r"<(documents?|context|article)\b[^<>]*>\n?", re.IGNORECASE)
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 
 
@@ -75,10 +75,9 @@ def asked(messages: Sequence[Said], given: Sequence[str] = ()) -> Asked | None:
 
 def split(text: str) -> tuple[str, str]:
     """A message as document and problem; the document is "" where it is all problem, and the other way round."""
-    if tagged := _TAGGED.findall(text):
-        problem = _TAGGED.sub("", text).strip()
-        if problem:
-            return "\n\n".join(inside for _, inside in tagged), problem
+    tagged, rest = _untagged(text)
+    if tagged and rest.strip():
+        return "\n\n".join(tagged), rest.strip()
     if len(text) <= LONGEST_PROBLEM and not _PARAGRAPH.search(text.strip()):
         return "", text
     parts = _PARAGRAPH.split(text.strip())
@@ -95,26 +94,44 @@ def split(text: str) -> tuple[str, str]:
     return text, ""
 
 
+def _untagged(text: str) -> tuple[list[str], str]:
+    """What stands inside tags of documents, and the text without them; in one pass, as anybody may send anything."""
+    inside, outside, at = [], [], 0
+    unclosed: set[str] = set()
+    lowered = text.lower() if len(text.lower()) == len(text) else text
+    for tag in _OPENS.finditer(text):
+        name = tag[1].lower()
+        if tag.start() < at or name in unclosed:
+            continue
+        end = lowered.find(f"</{name}>", tag.end())
+        if end < 0:
+            unclosed.add(name)
+            continue
+        inside.append(text[tag.end() : end].removesuffix("\n"))
+        outside.append(text[at : tag.start()])
+        at = end + len(f"</{name}>")
+    return inside, "".join([*outside, text[at:]])
+
+
 def _before(text: str, end: str) -> str:
     return text[: text.rindex(end)].rstrip()
 
 
 def _prefilled(messages: Sequence[Said]) -> tuple[list[Said], str]:
     turns = [one for one in messages if one.text or one.role == "user"]
-    prefill = ""
-    while turns and turns[-1].role == "assistant":
-        prefill = turns.pop().text + prefill
-    return turns, prefill
+    end = len(turns)
+    while end and turns[end - 1].role == "assistant":
+        end -= 1
+    return turns[:end], "".join(one.text for one in turns[end:])
 
 
 def _parted(history: Sequence[Said]) -> tuple[list[Said], list[Said]]:
     """The older turns, and the newest ones that are short together."""
-    newest: list[Said] = []
-    for one in reversed(history):
-        if _length([one, *newest]) > VERBATIM:
-            break
-        newest.insert(0, one)
-    return list(history[: len(history) - len(newest)]), newest
+    length, first = 0, len(history)
+    while first and length + len(history[first - 1].text) <= VERBATIM:
+        first -= 1
+        length += len(history[first].text)
+    return list(history[:first]), list(history[first:])
 
 
 def _length(turns: Sequence[Said]) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from memagent.reading import Reading
 from memagent.serving.admission import Admission
-from memagent.serving.service import Done
 
 _SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 
@@ -38,14 +38,17 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def done(self, done: Done) -> None:
-        """A chat was answered."""
-        self._tokens.labels("prompt").inc(done.prompt_tokens)
-        self._tokens.labels("completion").inc(done.completion_tokens)
-        if done.reading is not None:
-            self._readings.labels(done.reading.status).inc()
-            self._chunks.labels("read").inc(done.reading.coverage.read)
-            self._chunks.labels("failed").inc(done.reading.coverage.failed)
+    def tokens(self, prompt: int, completion: int) -> None:
+        """Tokens of calls that belong to no reading."""
+        self._tokens.labels("prompt").inc(prompt)
+        self._tokens.labels("completion").inc(completion)
+
+    def reading(self, reading: Reading) -> None:
+        """A reading has ended."""
+        self.tokens(reading.usage.prompt_tokens, reading.usage.completion_tokens)
+        self._readings.labels(reading.status).inc()
+        self._chunks.labels("read").inc(reading.coverage.read)
+        self._chunks.labels("failed").inc(reading.coverage.failed)
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads them."""

@@ -5,13 +5,13 @@ It does not know what a request says, but for the name of the model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 import aiohttp
 
 from memagent.models.endpoint.address import Address
-from memagent.models.endpoint.spread import Place, Spread
+from memagent.models.endpoint.spread import Spread
 from memagent.serving.errors import ApiError
 
 _PASSED_ON = ("content-type", "x-request-id", "retry-after")
@@ -19,13 +19,33 @@ _CONNECT_SECONDS = 20.0
 _REST = 1.0  # seconds in which an endpoint that could not be reached is passed over
 
 
-@dataclass(frozen=True, slots=True)
 class Relayed:
-    """The endpoint's reply: `parts` must be read to their end, or closed; ApiError (502) comes where it breaks off."""
+    """The endpoint's reply; it must be closed, which may happen more than once."""
 
-    status: int
-    headers: dict[str, str]
-    parts: AsyncIterator[bytes]
+    def __init__(self, reply: aiohttp.ClientResponse, release: Callable[[], None]) -> None:
+        self.status = reply.status
+        self.headers = {name: reply.headers[name] for name in _PASSED_ON if name in reply.headers}
+        self._reply, self._release = reply, release
+        self._closed = False
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The body as it comes.
+
+        Raises:
+            ApiError: 502, where it breaks off.
+        """
+        try:
+            async for part in self._reply.content.iter_any():
+                yield part
+        except aiohttp.ClientError as error:
+            raise _down(error) from error
+
+    def close(self) -> None:
+        """Let go of the connection, and of the place at the endpoint."""
+        if not self._closed:
+            self._closed = True
+            self._reply.close()
+            self._release()
 
 
 class Relay:
@@ -57,8 +77,7 @@ class Relay:
                 self._spread.release(place)
                 raise
             self._spread.answered(place)
-            passed = {name: reply.headers[name] for name in _PASSED_ON if name in reply.headers}
-            return Relayed(reply.status, passed, self._parts(place, reply))
+            return Relayed(reply, partial(self._spread.release, place))
         assert error is not None
         raise _down(error) from error
 
@@ -76,16 +95,6 @@ class Relay:
             connector = aiohttp.TCPConnector(limit=self._connections)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
         return self._session
-
-    async def _parts(self, place: Place[Address], reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        try:
-            async for part in reply.content.iter_any():
-                yield part
-        except aiohttp.ClientError as error:
-            raise _down(error) from error
-        finally:
-            reply.close()
-            self._spread.release(place)
 
 
 def _down(error: BaseException) -> ApiError:

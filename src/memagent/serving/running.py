@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -22,6 +25,7 @@ from memagent.serving.relay import Relay
 from memagent.serving.service import Service
 
 GRACE = 10  # seconds that requests under way have when the server is told to end
+LAST_WORDS = 5  # seconds more to tell those that did not end by then
 
 
 async def serve(
@@ -43,21 +47,22 @@ async def serve(
     _many_connections()
     model = await open_model(options, report=report)
     settings.resolve(model)
-    files = Files(data_folder() / "files", most_bytes=limits.files_mib * 2**20, one_bytes=limits.body_mib * 2**20)
+    bounds = {"most_bytes": limits.files_mib * 2**20, "one_bytes": limits.body_mib * 2**20}
+    files = Files(data_folder() / "files", **bounds)
     relay = None
     if options.model.partition(":")[0] != "local":
         addresses = [Address.given(url, None) for url in options.addresses]
         relay = Relay(addresses, timeout=options.timeout, connections=1024)
     with contextlib.closing(Journal.default()) as journal, _listening(host, port) as sock:
         service = Service(model, settings, journal, Admission(limits), files, options.as_json())
-        feeds = Feeds(service, data_folder() / "feeds", most_bytes=limits.body_mib * 2**20)
+        feeds = Feeds(service, data_folder() / "feeds", **bounds)
         hosts = LOOPBACK if host in LOOPBACK else None
         app = make_app(service, relay, feeds=feeds, evaluations=evaluations, hosts=hosts)
         config = uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=GRACE + LAST_WORDS,
             timeout_keep_alive=75,
             backlog=4096,
         )
@@ -66,8 +71,33 @@ async def serve(
         report(f"serving {model.name} at {root}/v1, with a page at {root} (Ctrl-C ends it)")
         for note in model.notes:
             report(f"note: {note}")
-        await uvicorn.Server(config).serve(sockets=[sock])
+        with _signals_end_here():
+            await _Server(config, service).serve(sockets=[sock])
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Tells the service, some time after a signal, that what is still under way is to end."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service, self._loop = service, asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """uvicorn's, on a signal."""
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._loop.call_later, GRACE, self._service.end)
+
+
+@contextlib.contextmanager
+def _signals_end_here() -> Iterator[None]:
+    """uvicorn raises the signals that ended it once more behind itself: that is to be the end, and no failure."""
+    before = {one: signal.signal(one, lambda *_: None) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _many_connections() -> None:

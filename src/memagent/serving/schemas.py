@@ -5,9 +5,9 @@ It does not know what is done with them.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from memagent.serving.errors import invalid
 from memagent.serving.messages import Said
@@ -15,6 +15,10 @@ from memagent.serving.messages import Said
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_MESSAGES = 100_000
 MOST_CHOICES = 16
+
+
+# JSON can say halves of surrogate pairs, which no file and no reply can.
+Text = Annotated[str, AfterValidator(lambda text: text.encode("utf-8", "replace").decode("utf-8"))]
 
 
 class Part(BaseModel):
@@ -32,6 +36,12 @@ class Message(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Part] | None = None
 
+    @property
+    def other(self) -> str | None:
+        """The kind of the first part that is no text, if there is one."""
+        parts = self.content if isinstance(self.content, list) else []
+        return next((part.type for part in parts if part.type not in ("text", "input_text")), None)
+
     def said(self) -> Said:
         """Who spoke, and the text.
 
@@ -40,9 +50,8 @@ class Message(BaseModel):
         """
         if not isinstance(self.content, list):
             return Said(self.role, self.content or "")
-        others = [part.type for part in self.content if part.type not in ("text", "input_text")]
-        if others:
-            raise invalid(f"this server reads text, not {others[0]}: leave it out", param="messages")
+        if self.other is not None:
+            raise invalid(f"this server reads text, not {self.other}: leave it out", param="messages")
         return Said(self.role, "\n".join(part.text or "" for part in self.content))
 
 
@@ -57,13 +66,13 @@ class NamedText(BaseModel):
 class NewFeed(BaseModel):
     """`POST /v1/feeds`: what a growing source is read for."""
 
-    problem: str = Field(min_length=1, max_length=100_000)
+    problem: Text = Field(min_length=1, max_length=100_000)
 
 
 class FeedPart(BaseModel):
     """`POST /v1/feeds/ID/parts`: what has come."""
 
-    text: str = Field(min_length=1)
+    text: Text = Field(min_length=1)
 
 
 class StreamOptions(BaseModel):

@@ -27,6 +27,7 @@ export const text = (id, start, end) => call(`/api/readings/${id}/text?start=${s
 export const files = () => call("/v1/files").then((found) => found.data);
 export const evaluations = () => call("/api/evaluations");
 export const begin = (asked) => post("/api/readings", asked);
+export const resume = (id) => post(`/api/readings/${id}/resume`, {});
 export const readOn = (id, characters, memory) => post(`/api/readings/${id}/on`, { characters, memory });
 
 export async function upload(file) {

@@ -81,7 +81,7 @@ function Evaluations() {
   useEffect(() => { api.evaluations().then(setFound, () => {}); }, []);
   if (!found.length) return null;
   return html`<details><summary>Evaluations</summary><ul>
-    ${found.map((one) => html`<li><a href=${`/evaluations/${encodeURIComponent(one)}/report.html`} target="_blank" rel="noopener">${one}</a></li>`)}
+    ${found.map((one) => html`<li><a href=${one.url} target="_blank" rel="noopener">${one.name}</a></li>`)}
   </ul></details>`;
 }
 

@@ -9,7 +9,8 @@ const NONE = "No previous memory";
 const AGAIN = 1000; // milliseconds between two looks at a reading under way
 
 // The reading by its id, kept up to date while it runs. Turns are only ever added.
-export function useReading(id) {
+// Another `round` looks again from the start.
+export function useReading(id, round = 0) {
   const [found, setFound] = useState(null);
   const [error, setError] = useState("");
   useEffect(() => {
@@ -37,7 +38,7 @@ export function useReading(id) {
       gone = true;
       clearTimeout(timer);
     };
-  }, [id]);
+  }, [id, round]);
   return [found, error];
 }
 
@@ -77,17 +78,22 @@ function Source({ id, start, end, marks, jump }) {
   useEffect(() => { if (mark.current) mark.current.scrollIntoView({ block: "center" }); }, [text, jump]);
   if (why) return html`<p class="quiet">${why}</p>`;
   if (text === null) return html`<p aria-busy="true">The text comes</p>`;
+  // Places count characters as Python does, where a string here has two units for each beyond the first 65,536.
+  const points = Array.from(text), part = (from, to) => points.slice(from, to).join("");
   const parts = [];
   let done = 0;
   for (const [from, to] of marks) {
-    const a = Math.max(done, from - start), b = Math.min(text.length, to - start);
+    const a = Math.max(done, from - start), b = Math.min(points.length, to - start);
     if (b <= a) continue;
-    parts.push(text.slice(done, a), html`<mark ref=${mark}>${text.slice(a, b)}</mark>`);
+    parts.push(part(done, a), html`<mark ref=${mark}>${part(a, b)}</mark>`);
     done = b;
   }
-  parts.push(text.slice(done));
+  parts.push(part(done));
   return html`<pre class="source">${parts}</pre>`;
 }
+
+// Where a quote stands in the document; its own start and end count from the start of its file.
+const span = (quote) => [quote.at, quote.at + quote.end - quote.start];
 
 function Evidence({ found, onPick }) {
   const quotes = found.result ? found.result.evidence : [];
@@ -116,7 +122,9 @@ function Editor({ memory, onSave, onCancel }) {
 
 // `where` is a character of the document: of two readings side by side each shows its own chunk that holds it.
 export function ReadingView({ id, onOpen, where = null, onStep, compact = false }) {
-  const [found, error] = useReading(id);
+  const [round, setRound] = useState(0);
+  const again = () => setRound(round + 1);
+  const [found, error] = useReading(id, round);
   const [own, setOwn] = useState(null);
   const [editing, setEditing] = useState(false);
   const [jump, setJump] = useState(null);
@@ -133,9 +141,9 @@ export function ReadingView({ id, onOpen, where = null, onStep, compact = false 
     if (onStep && found) onStep(found.turns.ends[place.current]);
   }, [chunks, found, onStep]);
   const pick = useCallback((quote) => {
-    const chunk = found.turns.ends.findIndex((end) => end > quote.start);
+    const chunk = found.turns.ends.findIndex((end) => end > quote.at);
     step(chunk < 0 ? chunks - 1 : chunk);
-    setJump(quote);
+    setJump(span(quote));
   }, [found, chunks, step]);
   const changed = useMemo(() => new Set(found ? found.turns.changes.map((one) => one.at) : []), [found]);
 
@@ -158,15 +166,23 @@ export function ReadingView({ id, onOpen, where = null, onStep, compact = false 
   if (error) return html`<p role="alert">${error}</p>`;
   if (!found) return html`<p aria-busy="true">The reading comes</p>`;
   const { before, memory, here } = memoryAt(found, at);
-  const start = jump ? jump.start : found.turns.starts[at], end = jump ? jump.end : found.turns.ends[at];
+  const [start, end] = jump || [found.turns.starts[at], found.turns.ends[at]];
   const shown = jump ? [Math.max(0, start - 600), end + 600] : [start, end];
   const quotes = found.turns.changes.filter((one) => one.at === at).flatMap((one) => one.evidence);
-  const marks = (jump ? [jump] : quotes).map((one) => [one.start, one.end]).sort((a, b) => a[0] - b[0]);
+  const marks = jump ? [jump] : quotes.map(span).sort((a, b) => a[0] - b[0]);
   const readOn = async (text) => {
     try {
       const begun = await api.readOn(id, found.turns.ends[at], text);
       setEditing(false);
       onOpen(begun.id);
+    } catch (failure) {
+      setProblem(failure.message);
+    }
+  };
+  const goOn = async () => {
+    try {
+      await api.resume(id);
+      again();
     } catch (failure) {
       setProblem(failure.message);
     }
@@ -178,7 +194,8 @@ export function ReadingView({ id, onOpen, where = null, onStep, compact = false 
       ${found.result ? html`<p class="answer"><strong>${found.result.answer || "no answer"}</strong>
         <span class="badge ${found.result.status}">${found.result.status.replace("_", " ")}</span></p>` : null}
       ${found.running ? html`<progress value=${found.share} max="1"></progress>` : null}
-      ${!found.running && !found.result ? html`<p class="quiet">This reading was broken off.</p>` : null}
+      ${!found.running && !found.result ? html`<p class="quiet">This reading was broken off.
+        <button class="outline" onClick=${goOn}>Go on with it</button></p>` : null}
       ${found.error ? html`<p role="alert">${found.error}</p>` : null}
       <${Evidence} found=${found} onPick=${pick} />
     </header>
