@@ -164,3 +164,32 @@ def test_thirty_megabytes_are_cut_in_flat_memory(tmp_path, exact):
     assert characters == path.stat().st_size
     assert chunks > 1400
     assert peak < (16_000_000 if exact else 6_000_000)
+
+
+def test_of_a_file_that_grows_what_was_there_is_read(tmp_path):
+    path = tmp_path / "x.log"
+    path.write_text("one\ntwo\n")
+    document = open_document(path, growing=True)
+    with path.open("a") as file:
+        file.write("three\n" * BLOCK_BYTES)
+    assert text_of(document) == "one\ntwo\n" and document.characters == 8
+    path.write_text("one")
+    with pytest.raises(DocumentError, match="changed since it was opened"):
+        text_of(document)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"), [(b"a\xc3", "a"), (b"a\xe6\xa9", "a"), (b"a\xc3\xa9", "aé"), (b"a\xf0\x9f", "a")]
+)
+def test_a_character_that_is_half_written_is_left_for_the_next_time(tmp_path, data, text):
+    path = tmp_path / "x.log"
+    path.write_bytes(data)
+    document = open_document(path, growing=True)
+    assert text_of(document) == text
+
+
+def test_only_text_can_be_followed_as_it_grows(tmp_path):
+    path = tmp_path / "x.html"
+    path.write_text("<html><body>Text.</body></html>")
+    with pytest.raises(DocumentError, match="no plain text"):
+        open_document(path, growing=True)

@@ -131,14 +131,6 @@ async def test_the_smallest_window_counts(endpoints):
     await model.aclose()
 
 
-async def test_a_refused_text_is_refused_by_the_first_that_is_asked(endpoints, fleet):
-    for endpoint in endpoints:
-        endpoint.faults.append(Fault(status=400, body={"error": {"message": "x", "code": "content_filter"}}))
-    with pytest.raises(TurnRefused):
-        await fleet.generate(asks())
-    assert sum(len(endpoint.bodies) for endpoint in endpoints) == 1
-
-
 async def test_one_that_refuses_the_key_is_left_and_all_that_do_end_it(endpoints, fleet):
     talk(*endpoints)
     no = Fault(status=401, body={"error": {"message": "no such key"}})
@@ -168,3 +160,55 @@ def test_an_identity_says_nothing_of_addresses():
         Fleet([])
     told = ModelOptions(model="x", base_url="http://me:pass@one/v1?token=t, https://two/v1").as_json()["base_url"]
     assert told == "http://one/v1,https://two/v1"
+
+
+REFUSED = Fault(status=400, body={"error": {"message": "Bad Request"}})
+TOO_LONG = Fault(status=400, body={"error": {"message": "This model's maximum context length is 512 tokens"}})
+
+
+@pytest.mark.parametrize("fault", [REFUSED, TOO_LONG, Fault(status=405, body={"error": {"message": "no"}})])
+async def test_a_call_that_one_refuses_and_another_answers_is_answered(endpoints, fleet, fault):
+    talk(*endpoints)
+    endpoints[0].faults += [fault] * 50
+    replies = [(await fleet.generate(asks(str(number)))).text for number in range(6)]
+    assert set(replies) <= {"1", "2"} and any("failed" in note for note in fleet.notes)
+
+
+async def test_what_two_refuse_is_refused(endpoints, fleet):
+    talk(*endpoints)
+    for endpoint in endpoints:
+        endpoint.faults += [Fault(status=400, body={"error": {"message": "content filter"}})] * 3
+    with pytest.raises(TurnRefused):
+        await fleet.generate(asks("something bad"))
+    assert sum(len(endpoint.bodies) for endpoint in endpoints) == 2
+
+
+async def test_a_refusal_does_not_wait_for_those_that_are_down(endpoints, monkeypatch):
+    urls = ",".join(endpoint.url for endpoint in endpoints[:2])
+    model = await open_model(ModelOptions(model="fake", base_url=urls, retries=5, window=4096))
+    talk(*endpoints)
+    endpoints[0].stop()
+    monkeypatch.setattr("memagent.models.fleet.pause", lambda failures, retry_after: 30.0)
+    await asyncio.gather(*(model.generate(asks(str(number))) for number in range(4)))
+    endpoints[1].faults += [Fault(status=400, body={"error": {"message": "content filter"}})] * 3
+    with pytest.raises(TurnRefused):
+        await asyncio.wait_for(model.generate(asks("something bad")), 5)
+    await model.aclose()
+
+
+async def test_one_that_fails_at_once_does_not_use_up_the_tries(endpoints, monkeypatch):
+    monkeypatch.setattr("memagent.models.fleet.pause", lambda failures, retry_after: 0.0)
+    urls = ",".join(endpoint.url for endpoint in endpoints)
+    model = await open_model(ModelOptions(model="fake", base_url=urls, retries=0, concurrency=1, window=4096))
+    talk(*endpoints)
+    endpoints[0].faults += [DOWN] * 50
+    replies = [(await model.generate(asks(str(number)))).text for number in range(6)]
+    assert set(replies) <= {"1", "2"}
+    await model.aclose()
+
+
+def test_addresses_that_are_none_and_that_are_the_same():
+    with pytest.raises(OptionError, match="no address"):
+        _ = ModelOptions(model="m", base_url=" , ").addresses
+    same = ModelOptions(model="m", base_url="http://h/v1,http://h/v1/").addresses
+    assert same == ("http://h/v1",)

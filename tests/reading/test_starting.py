@@ -130,3 +130,34 @@ def test_the_command_follows_one_file_for_one_problem(tmp_path):
         command = [sys.executable, "-m", "memagent", "ask", str(path), "-q", "Who?", "--follow", *more]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == InputError.exit_status and "--follow takes one" in done.stderr
+
+
+def test_the_command_follows_a_file_that_is_written_to_while_it_is_read(tmp_path, endpoint):
+    import json
+    import os
+    import signal
+
+    from tests.serving.conftest import as_request
+
+    endpoint.reply, endpoint.delay = (lambda body: oracle(as_request(body))), 0.05
+    path = tmp_path / "log.txt"
+    path.write_text(document_text(8))
+    options = ["--model", "fake", "--base-url", endpoint.url, "--protocol", "gated", "--every", "0.1", "--json"]
+    sizes = ["--chunk-tokens", "80", "--memory-tokens", "200", "--window", "2k"]
+    command = [sys.executable, "-m", "memagent", "ask", str(path), "-q", PROBLEM, "--follow", *options, *sizes]
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data"), "OPENAI_API_KEY": "none"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    while not endpoint.bodies:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    for number in range(100, 110):
+        with path.open("a") as file:
+            file.write(f"Key {number} is late{number}.\n")
+        time.sleep(0.05)
+    while "Key 109 is late109." not in (answer := json.loads(process.stdout.readline())["answer"]):
+        assert process.poll() is None
+    assert "Key 3 is value3." in answer and all(f"late{number}" in answer for number in range(100, 110))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    process.stdout.close()
+    process.stderr.close()

@@ -1,7 +1,11 @@
 """The SDK's own client: over stdio against the command, and in memory against the tools."""
 
+import asyncio
+import contextlib
 import json
 import os
+import socket
+import subprocess
 import sys
 
 import pytest
@@ -97,3 +101,28 @@ async def test_the_command_speaks_over_stdio(endpoint, tmp_path):
     async with Client(stdio_client(command)) as client:
         found = told(await client.call_tool("ask", {"problem": "Which keys?", "files": ["book.txt"]}))
     assert found["answer"] == " ".join(FACTS)
+
+
+async def test_over_http_texts_can_be_asked(endpoint, tmp_path):
+    from mcp.client.streamable_http import streamable_http_client
+    from tests.serving.conftest import as_request
+
+    endpoint.reply = lambda body: oracle(as_request(body))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = ["--model", "fake", "--base-url", endpoint.url, "--protocol", "gated", "--chunk-tokens", "400"]
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data"), "OPENAI_API_KEY": "none"}
+    command = [sys.executable, "-m", "memagent", "mcp", "--http", "--port", str(port), *options]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
+        try:
+            for _ in range(400):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.1):
+                    break
+                await asyncio.sleep(0.05)
+            async with Client(streamable_http_client(f"http://127.0.0.1:{port}/mcp")) as client:
+                (ask, *_) = (await client.list_tools()).tools
+                assert "files" not in ask.input_schema["properties"]
+                found = told(await client.call_tool("ask", {"problem": "Which keys?", "text": document_text(40)}))
+            assert found["answer"] == " ".join(FACTS)
+        finally:
+            process.kill()

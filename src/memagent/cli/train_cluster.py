@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,18 +22,19 @@ if TYPE_CHECKING:
 def show(recipe: Recipe, folder: Path, cluster: Cluster, *, wandb: bool) -> None:
     """Print verl's configuration, and on stderr what it comes to and what was not validated."""
     from memagent.training.cluster import checking
-    from memagent.training.cluster.configuration import agent_loops, nested
+    from memagent.training.cluster.configuration import agent_loops, nested, ray_settings
     from memagent.training.cluster.launching import plan, yaml
 
     run = plan(recipe, folder, cluster, wandb=wandb)
+    joining = ray_settings(cluster, run.places, os.environ.get("RAY_ADDRESS", "auto"))
     say = for_eyes()
     if checking.installed():
-        config = checking.compose(run.settings)
+        config = checking.compose(run.settings, joining)
         checking.validate(config)
         click.echo(checking.as_yaml(config), nl=False)
         said = [f"verl {checking.version()} accepts the configuration", *checking.unchecked(config)]
     else:
-        click.echo(yaml(nested(run.settings)), nl=False)
+        click.echo(yaml(nested({**run.settings, **joining})), nl=False)
         said = ["verl is not installed: its own defaults are not shown, and nothing was validated"]
     _notes(run, say)
     say.print(f"agent loop: {agent_loops(run.places)[0]['_target_']}", soft_wrap=True)
@@ -86,8 +88,12 @@ def _notes(run: Run, say: Console) -> None:
         f"memory of a GPU: about {gigabytes(found.learning)} while it learns ({gigabytes(found.state)} of it always); "
         f"{gigabytes(found.rollout_weights)} for the sampler's weights and {gigabytes(found.conversation)} for each of "
         "its conversations"
-        + ("" if found.fits(cluster.gpu_bytes) else "; the state is offloaded to the nodes' memory"),
+        + ("" if found.fits(cluster.gpu_bytes) else "; the state is offloaded to the nodes' memory while it samples"),
     ]
+    if not found.learns(cluster.gpu_bytes):
+        lines.append("note: by this it does not fit while it learns: take more GPUs, or a lower learner.most_columns")
+    if not found.samples(cluster.gpu_bytes):
+        lines.append("note: by this the sampler does not fit its half of a GPU: take larger ones")
     if run.assumed:
         lines.append(f"note: the data were not read: documents of {ASSUMED_TOKENS:,} tokens are assumed for an update")
     lines += [f"note: {line}" for line in differences(run.recipe)]

@@ -123,11 +123,10 @@ def open_text(path: Path, name: str, *, growing: bool = False, encoding: Encodin
     """
     with path.open("rb") as file:
         stamp = _stamp(file)
+        if growing:
+            stamp = stamp[0] - _unfinished(file, stamp[0]), stamp[1]
         stream = Beginning(file, stamp[0]) if growing else file
         encoding, scan = (encoding, _scan(stream, encoding)) if encoding else _measure(stream, stamp[0])
-        if growing and encoding.name == UTF_8.name and (left := unfinished(_tail(file, stamp[0]))):
-            stamp = stamp[0] - left, stamp[1]
-            scan = _scan(Beginning(file, stamp[0]), encoding)
         if scan.blank:
             raise DocumentError("empty; there is no text in it")
         if not growing and _stamp(file) != stamp:
@@ -199,9 +198,11 @@ def _sample(stream: Bytes, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _tail(file: BinaryIO, size: int) -> bytes:
+def _unfinished(file: BinaryIO, size: int) -> int:
+    """How many bytes at the end are a character that is still being written; 0 where all before is not UTF-8."""
     file.seek(max(0, size - 3))
-    return file.read(min(3, size))
+    left = unfinished(file.read(min(3, size)))
+    return left if left and not _scan(Beginning(file, size - left), UTF_8).invalid else 0
 
 
 def _telling_sample(stream: Bytes) -> bytes:

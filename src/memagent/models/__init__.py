@@ -60,8 +60,16 @@ class ModelOptions:
 
     @property
     def addresses(self) -> tuple[str | None, ...]:
-        """The endpoints' URLs; one None where none is given."""
-        return split_urls(self.base_url or os.environ.get("OPENAI_BASE_URL", "")) or (None,)
+        """The endpoints' URLs; one None where none is given.
+
+        Raises:
+            OptionError: there are commas, and no URL between them.
+        """
+        given = self.base_url or os.environ.get("OPENAI_BASE_URL", "")
+        found = split_urls(given)
+        if given.strip() and not found:
+            raise OptionError("--base-url (or OPENAI_BASE_URL) has commas and no address: is a variable unset?")
+        return found or (None,)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> ModelOptions:
@@ -70,8 +78,8 @@ class ModelOptions:
 
 
 def split_urls(text: str) -> tuple[str, ...]:
-    """The URLs in a text that has commas between them, each once."""
-    return tuple(dict.fromkeys(url for part in text.split(",") if (url := part.strip())))
+    """The URLs in a text that has commas between them, each once, with a slash at its end or without."""
+    return tuple(dict.fromkeys(url for part in text.split(",") if (url := part.strip().rstrip("/"))))
 
 
 def _without_secrets(url: str) -> str:

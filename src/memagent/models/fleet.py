@@ -20,6 +20,44 @@ from memagent.tokens import Tokenizer
 _OF_THE_ENDPOINT = ("denied", "missing", "quota")
 
 
+class _Call:
+    """One call on its way: what each member said to it so far.
+
+    Members take turns, so that one that fails at once does not use up the tries of all.
+    """
+
+    def __init__(self, members: Sequence[OpenAIModel], tries: int) -> None:
+        self._members, self._tries = members, tries
+        self._times = dict.fromkeys(members, 0)
+        self._unfit: set[OpenAIModel] = set()
+        self.refusals: dict[OpenAIModel, Failure] = {}
+        self._last: tuple[OpenAIModel, Failure] | None = None
+
+    def spared(self) -> set[OpenAIModel]:
+        """Who is not to be asked now: those that refused it or are unfit, and those that were asked more often."""
+        out = {*self._unfit, *self.refusals}
+        least = min((times for member, times in self._times.items() if member not in out), default=0)
+        return {*out, *(member for member, times in self._times.items() if times > least)}
+
+    def failed(self, member: OpenAIModel, failure: Failure) -> bool:
+        """Note a failure; whether it is the call's."""
+        self._times[member] += 1
+        self._last = member, failure
+        if failure.kind in _OF_THE_ENDPOINT:
+            self._unfit.add(member)
+        elif failure.kind not in WORTH_ANOTHER_TRY:
+            self.refusals[member] = failure
+        left = len(self._members) - len({*self._unfit, *self.refusals})
+        return not left or len(self.refusals) > 1 or sum(self._times.values()) >= self._tries
+
+    @property
+    def verdict(self) -> tuple[OpenAIModel, Failure, int]:
+        """Whose failure the call's is, what it said, and after how many tries; a refusal says most."""
+        assert self._last is not None
+        member, failure = next(iter(self.refusals.items()), self._last)
+        return member, failure, sum(self._times.values())
+
+
 class Fleet:
     """`members`, alike but for their addresses, each with `concurrency` places and `retries` tries of a call.
 
@@ -79,40 +117,47 @@ class Fleet:
         self.window = min(member.window for member, error in zip(self._members, found, strict=True) if error is None)
 
     async def generate(self, request: Request) -> Completion:
-        """See `Model.generate`; another endpoint takes a call that one fails.
+        """See `Model.generate`; another endpoint takes a call that one fails, and has to agree where one refuses it.
 
         Raises:
-            MemagentError: as `OpenAIModel.generate`, once all endpoints failed as often as one may.
+            MemagentError: as `OpenAIModel.generate`, once all endpoints failed as often as one may, or two refuse it.
         """
-        failures, unfit = 0, set()
+        call = _Call(self._members, self._tries)
         while True:
             try:
-                place = await self._spread.take()
+                place = await self._spread.take(call.spared())
             except asyncio.CancelledError:
                 raise asyncio.CancelledError(NOT_STARTED) from None
             try:
                 completion = await place.one.attempt(request)
-                self._spread.answered(place)
+                self._answered(place, call)
                 return completion
             except Failure as failure:
-                failures += 1
-                if failure.kind in _OF_THE_ENDPOINT:
-                    unfit.add(place.one)
-                elif failure.kind not in WORTH_ANOTHER_TRY:
-                    raise await place.one.told(failure, failures) from None
-                if failures >= self._tries or len(unfit) == len(self._members):
-                    raise await self._told(place, failure, failures) from None
-                self._rest(place, failure)
+                if call.failed(place.one, failure) or (call.refusals and not self._others(call)):
+                    raise await self._told(*call.verdict) from None
+                if failure.kind in _OF_THE_ENDPOINT or failure.kind in WORTH_ANOTHER_TRY:
+                    self._rest(place, failure)
             finally:
                 self._spread.release(place)
+
+    def _others(self, call: _Call) -> bool:
+        """Whether there is one to ask for a second opinion, without waiting for those that are down."""
+        spared = call.spared()
+        return any(place.one not in spared and not place.failures for place in self._spread.places)
+
+    def _answered(self, place: Place[OpenAIModel], call: _Call) -> None:
+        """It takes its share again; what others refused, though it can be answered, was their own fault."""
+        self._spread.answered(place)
+        for member, failure in call.refusals.items():
+            self._rest(self._spread.place(member), failure)
 
     def _rest(self, place: Place[OpenAIModel], failure: Failure) -> None:
         lasting = failure.kind in _OF_THE_ENDPOINT
         self._spread.failed(place, LONGEST_WAIT if lasting else pause(place.failures + 1, failure.retry_after))
 
-    async def _told(self, place: Place[OpenAIModel], failure: Failure, failures: int) -> MemagentError:
-        place.one.answered |= any(member.answered for member in self._members)
-        return await place.one.told(failure, failures)
+    async def _told(self, member: OpenAIModel, failure: Failure, failures: int) -> MemagentError:
+        member.answered |= any(one.answered for one in self._members)
+        return await member.told(failure, failures)
 
     async def disconnect(self) -> None:
         """Close all connections of the running event loop."""

@@ -68,11 +68,12 @@ async def serve(
         )
         name = f"[{host}]" if ":" in host else host
         root = f"http://{name}:{sock.getsockname()[1]}"
-        report(f"serving {model.name} at {root}/v1, with a page at {root} (Ctrl-C ends it)")
-        for note in model.notes:
-            report(f"note: {note}")
-        with _signals_end_here():
-            await _Server(config, service).serve(sockets=[sock])
+        server = _Server(config, service)
+        with _signals_end(server):
+            report(f"serving {model.name} at {root}/v1, with a page at {root} (Ctrl-C ends it)")
+            for note in model.notes:
+                report(f"note: {note}")
+            await server.serve(sockets=[sock])
     return 0
 
 
@@ -90,9 +91,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _signals_end_here() -> Iterator[None]:
-    """uvicorn raises the signals that ended it once more behind itself: that is to be the end, and no failure."""
-    before = {one: signal.signal(one, lambda *_: None) for one in (signal.SIGINT, signal.SIGTERM)}
+def _signals_end(server: uvicorn.Server) -> Iterator[None]:
+    """Signals end the server before it listens for them itself, and are no failure when it raises them once more."""
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    before = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from tests.training.cluster.conftest import RECIPE
 
 from memagent.cli.train import command
-from memagent.errors import OptionError, SetupError, StoppedError
+from memagent.errors import InputError, OptionError, SetupError, StoppedError
 from memagent.training.cluster import checking
 from memagent.training.cluster.configuration import Cluster, ray_settings
 from memagent.training.cluster.launching import check_installed, launch, plan, prepare
@@ -28,6 +28,29 @@ def test_verl_accepts_the_papers_recipes(name, nodes):
 def config_of(name, **changes):
     run = plan(Recipe.read(RECIPES / f"{name}.toml"), Path("runs/x"), Cluster(nodes=4, gpus=8))
     return run, checking.compose({**run.settings, **changes})
+
+
+def dry_run(*more, recipe=RECIPES / "paper-7b.toml"):
+    given = [str(recipe), "--on", "verl", "--dry-run", *more]
+    return CliRunner().invoke(command, given, standalone_mode=False)
+
+
+def test_what_every_rollout_would_fail_at_is_refused_before_anything_costs_money():
+    found = dry_run("--set", "reading.chunk_tokens=40000")
+    assert isinstance(found.exception, OptionError) and "the model's window has 32,768" in str(found.exception)
+    assert isinstance(dry_run("--set", "base.adapter=/nowhere").exception, InputError)
+
+
+def test_a_dry_run_tells_all_that_is_started_and_what_does_not_fit():
+    found = dry_run("--nodes", "2", "--gpus", "4", "--gpu-gb", "24")
+    assert "TENSORBOARD_DIR" in found.stdout and "address: auto" in found.stdout
+    assert "does not fit while it learns" in found.stderr and "not checked: the base" in found.stderr
+    assert "does not fit" not in dry_run("--nodes", "4", "--gpus", "8").stderr
+
+
+def test_failed_readings_are_not_drawn_again_without_end():
+    run, config = config_of("paper-7b")
+    assert config.trainer.v1.sampler.sync_refill_failed_groups is False and not run.recipe.rollouts.refills
 
 
 def test_what_verl_refuses_is_told_in_a_line():

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -215,9 +216,15 @@ def test_the_files_load_in_verls_dataset_and_come_back_as_they_were(run, tokeniz
 def test_conversations_are_counted_on_the_data(run, tokenizer):
     from memagent.documents import cut
 
-    chunks = len(list(cut(problem(1).document(), tokenizer, tokens=300)))
     mixture = Mixture(run.recipe.data, tokenizer, seed=0, curriculum=run.recipe.curriculum, batch=2)
-    assert conversations(mixture, run.recipe, tokenizer, 300) == pytest.approx(1 + chunks, abs=0.6)
+    for more in ({}, {"reread": True}, {"confirm": True, "reread": True}):
+        reading = replace(run.recipe.reading, **more)
+        exact = reading.protocol == "paper"
+        chunks = list(cut(problem(1).document(), tokenizer, tokens=300, exact=exact))
+        told = sum(any(fact in chunk.text for fact in problem(1).facts) for chunk in chunks)
+        wanted = 1 + len(chunks) + len(more) * told
+        found = conversations(mixture, replace(run.recipe, reading=reading), tokenizer)
+        assert found == pytest.approx(wanted, abs=0.6), more
 
 
 @pytest.mark.parametrize("divide", [False, True])

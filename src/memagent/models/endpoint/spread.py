@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -40,9 +40,9 @@ class Spread(Generic[T]):
         self._most = most
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def take(self) -> Place[T]:
-        """The endpoint for one call, as soon as there is one: `release` it when the call has ended."""
-        while (place := self._best()) is None:
+    async def take(self, without: Collection[T] = ()) -> Place[T]:
+        """The endpoint for one call, none of `without`, as soon as there is one: `release` it when the call ends."""
+        while (place := self._best(without)) is None:
             await self._news()
         place.busy += 1
         return place
@@ -63,6 +63,10 @@ class Spread(Generic[T]):
         place.failures = 0
         self._wake()
 
+    def place(self, one: T) -> Place[T]:
+        """That of an endpoint."""
+        return next(place for place in self.places if place.one is one)
+
     def failed(self, place: Place[T], rest: float) -> None:
         """It does not answer, and rests for so many seconds; calls that fail together count once."""
         place.lost += 1
@@ -71,9 +75,9 @@ class Spread(Generic[T]):
             place.failures += 1
             place.rests_until = now + rest
 
-    def _best(self) -> Place[T] | None:
+    def _best(self, without: Collection[T] = ()) -> Place[T] | None:
         now = time.monotonic()
-        ready = [place for place in self.places if place.has_room(self._most, now)]
+        ready = [place for place in self.places if place.one not in without and place.has_room(self._most, now)]
         return min(ready, key=lambda place: place.busy, default=None)
 
     async def _news(self) -> None:
@@ -85,17 +89,12 @@ class Spread(Generic[T]):
         try:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(waiter, None if soonest is None else soonest - now)
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self._wake()  # what was meant for us is another's
-            raise
         finally:
             with suppress(ValueError):
                 self._waiting.remove(waiter)
 
     def _wake(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
+        """All that wait look again, in the order they came: not every one may take every place."""
+        for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
-                return

@@ -60,8 +60,11 @@ def compose(settings: Mapping[str, Any], added: Mapping[str, Any] = MappingProxy
 
 def unchecked(config: Any) -> list[str]:
     """What `validate` cannot see on this machine, a line each."""
-    rank = config.actor_rollout_ref.model.lora_rank
-    return [f"not checked: whether vLLM, which is not here, takes LoRA of rank {rank}"] if _without_vllm(rank) else []
+    rank, path = config.actor_rollout_ref.model.lora_rank, config.actor_rollout_ref.model.path
+    found = [f"not checked: whether vLLM, which is not here, takes LoRA of rank {rank}"] if _without_vllm(rank) else []
+    if not Path(str(path)).is_dir():
+        found.append(f"not checked: the base {path}, which is not on this machine")
+    return found
 
 
 def _without_vllm(rank: int) -> bool:

@@ -96,6 +96,20 @@ def check(recipe: Recipe) -> None:
         raise OptionError('[tuning] precision must be "bf16" on a cluster')
 
 
+def check_sizes(model: Architecture, sizes: Sizes) -> None:
+    """Whether a turn fits the model's window; else every rollout would fail, on machines that cost money.
+
+    Raises:
+        OptionError: it does not.
+    """
+    least = FRAME_TOKENS + sizes.chunk + sizes.memory + response_tokens(sizes)
+    if model.window and least > model.window:
+        raise OptionError(
+            f"[reading] a chunk of {sizes.chunk:,} tokens, a memory and a reply need {least:,}: the model's window has "
+            f"{model.window:,}; use smaller sizes"
+        )
+
+
 def differences(recipe: Recipe) -> list[str]:
     """What such a run does otherwise than ours would, a line each."""
     found = []
@@ -300,7 +314,6 @@ def _trainer(recipe: Recipe, cluster: Cluster, places: Places, wandb: bool) -> d
     trainer = {
         "use_v1": True,
         "v1.trainer_mode": "sync",
-        "v1.sampler.sync_refill_failed_groups": True,
         "nnodes": cluster.nodes,
         "n_gpus_per_node": cluster.gpus,
         "total_training_steps": recipe.steps,

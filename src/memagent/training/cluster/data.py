@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean, pstdev
 
+from memagent.documents import cut
 from memagent.extras import extra
+from memagent.reading import Settings
+from memagent.reading.protocols import protocol_named
+from memagent.tasks.facts import facts_of, within
 from memagent.tasks.problem import Problem
 from memagent.tasks.records import write_train_parquet
 from memagent.tokens import Tokenizer
@@ -59,16 +63,22 @@ def _steps(mixture: Mixture, steps: int, batch: int) -> Iterator[Problem]:
         yield from mixture.draw(step, batch)
 
 
-def conversations(mixture: Mixture, recipe: Recipe, tokenizer: Tokenizer, chunk_tokens: int) -> float:
-    """How many conversations a step's readings have on average, one a chunk and the answer's: hardly ever more.
+def conversations(mixture: Mixture, recipe: Recipe, tokenizer: Tokenizer) -> float:
+    """How many conversations a step's readings have on average, the answer's included: hardly ever more.
 
     It is the mean over the first problems and twice its error in a step, so that a step's last update is rather a
     little lighter than an update more.
     """
     problems = mixture.draw(recipe.curriculum.steps, min(SAMPLED, recipe.rollouts.problems))
-    chunks = [math.ceil(max(1, _tokens(problem, tokenizer)) / chunk_tokens) for problem in problems]
-    return 1 + fmean(chunks) + 2 * pstdev(chunks) / math.sqrt(recipe.rollouts.problems)
+    turns = [_turns(problem, recipe.reading, tokenizer) for problem in problems]
+    return 1 + fmean(turns) + 2 * pstdev(turns) / math.sqrt(recipe.rollouts.problems)
 
 
-def _tokens(problem: Problem, tokenizer: Tokenizer) -> int:
-    return sum(tokenizer.count(piece.text) for piece in problem.document().pieces())
+def _turns(problem: Problem, reading: Settings, tokenizer: Tokenizer) -> int:
+    """One a chunk; where a change is looked at twice, or a chunk read again after it, as many more for each fact's."""
+    assert reading.chunk_tokens is not None and reading.protocol is not None  # they are resolved
+    exact = protocol_named(reading.protocol).exact_slices
+    chunks = list(cut(problem.document(), tokenizer, tokens=reading.chunk_tokens, exact=exact))
+    facts = facts_of(problem)
+    told = sum(within(facts, chunk.start, chunk.end)[0] == "facts" for chunk in chunks)
+    return len(chunks) + told * (bool(reading.confirm) + bool(reading.reread))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from memagent.errors import SetupError, StoppedError
+from memagent.errors import InputError, SetupError, StoppedError
 from memagent.evaluation.cost.architecture import Architecture
 from memagent.extras import extra
 from memagent.models.tokenizers import load_tokenizer
@@ -47,7 +47,10 @@ def plan(recipe: Recipe, folder: Path, cluster: Cluster, *, wandb: bool = False)
 
     Raises:
         OptionError: verl cannot run the recipe.
+        InputError: there is no such adapter.
     """
+    if recipe.base.adapter and not Path(recipe.base.adapter).is_dir():
+        raise InputError(f"[base] there is no adapter {recipe.base.adapter}: name the folder that the warm start wrote")
     places = Places(model=recipe.base.name, run=folder.resolve(), adapter=recipe.base.adapter)
     return _run(recipe, cluster, places, None, wandb)
 
@@ -58,6 +61,7 @@ def _run(recipe: Recipe, cluster: Cluster, places: Places, conversations: float 
     read_as = plan_of(recipe, model)
     resolved = replace(recipe, reading=replace(recipe.reading, **{name: getattr(read_as, name) for name in _RESOLVED}))
     sizes = sizes_of(resolved, model)
+    configuration.check_sizes(model, sizes)
     known = conversations or 1 + (mean_chunks(resolved, sizes) or 0)
     assumed = known == 1
     settings = configuration.settings(
@@ -90,9 +94,7 @@ def prepare(
     mixture = data.write_problems(
         planned.recipe, tokenizer, train=places.train, held_out=places.validation, report=report
     )
-    chunk = planned.recipe.reading.chunk_tokens
-    assert chunk is not None  # it is resolved
-    counted = data.conversations(mixture, planned.recipe, tokenizer, chunk)
+    counted = data.conversations(mixture, planned.recipe, tokenizer)
     run = _run(planned.recipe, cluster, places, counted, wandb)
     write_file(places.loop, yaml(configuration.agent_loops(places)), hint="free some space")
     address = os.environ.get("RAY_ADDRESS", "auto")

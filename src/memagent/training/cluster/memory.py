@@ -32,7 +32,15 @@ class GPUNeed:
 
     def fits(self, gpu_bytes: int) -> bool:
         """Whether the state can stay on the GPU all the time."""
-        return self.learning <= USABLE * gpu_bytes and self.state <= (1 - ROLLOUT_SHARE) * gpu_bytes
+        return self.learns(gpu_bytes) and self.state <= (1 - ROLLOUT_SHARE) * gpu_bytes
+
+    def learns(self, gpu_bytes: int) -> bool:
+        """Whether it can learn at all: what is offloaded meanwhile comes back for that."""
+        return self.learning <= USABLE * gpu_bytes
+
+    def samples(self, gpu_bytes: int) -> bool:
+        """Whether the sampler has room for its weights and a conversation."""
+        return self.rollout_weights + self.conversation <= ROLLOUT_SHARE * gpu_bytes
 
 
 def need_of(recipe: Recipe, model: Architecture, sizes: Sizes, *, gpus: int, ways: int = 1) -> GPUNeed:
