@@ -1,6 +1,6 @@
 """Where the gate should stand: how sure the model is of changes that are needed, and of those that are not.
 
-    python benchmarks/calibrate.py --haystack data/books/some-novel.md.gz
+    python benchmarks/calibrate.py --haystack novel.md
 
 Reads needles hidden in a text that neither training nor results use, and questions of the training split among
 paragraphs of the training side, with the gate open and every first token's probability noted. Prints, for each

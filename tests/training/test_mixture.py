@@ -196,6 +196,16 @@ def test_haystacks_are_those_of_their_side(monkeypatch):
     assert taken == ["train"] * 2 + ["report"] * 3
 
 
+def test_facts_in_prose_are_a_task_like_the_needles():
+    source = Source(task="prose", tokens=(400,), anywhere=True)
+    drawn = mixture(source).draw(0, 4)
+    held = validation(recipe(source, problems=4), TOKENIZER)
+    assert {problem.task for problem in [*drawn, *held]} == {"prose"}
+    assert not {problem.question for problem in drawn} & {problem.question for problem in held}
+    with pytest.raises(OptionError, match="prose needs at least"):
+        mixture(replace(source, tokens=(200,)))
+
+
 def test_a_question_too_long_comes_at_the_next_longer_length(tmp_path):
     file = dataset(tmp_path, "hotpotqa", 20)
     source = Source(task="hotpotqa", file=file, tokens=(200, 570, 6000))

@@ -8,9 +8,11 @@ needles.
 from __future__ import annotations
 
 import ast
+import gzip
 import hashlib
 import re
 import sysconfig
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,11 +51,22 @@ def haystack(kind: str) -> Haystack:
         if not found.sentences:
             raise SetupError(f"this Python comes without the sources of its standard library: {_INSTEAD}")
         return found
-    document = open_document(kind)
-    found = _made(document.name, _sentences("".join(piece.text for piece in document.pieces())))
+    name, text = _own(kind)
+    found = _made(name, _sentences(text))
     if not found.sentences:
         raise DocumentError(f"{kind} holds no text to hide needles in")
     return found
+
+
+def _own(path: str) -> tuple[str, str]:
+    """A file's name and text; it may be packed with gzip."""
+    if path.endswith(".gz"):
+        try:
+            return Path(path).name, gzip.decompress(Path(path).read_bytes()).decode("utf-8", "replace")
+        except (OSError, EOFError, zlib.error) as error:
+            raise DocumentError(f"{path}: cannot be unpacked ({error})") from error
+    document = open_document(path)
+    return document.name, "".join(piece.text for piece in document.pieces())
 
 
 def _made(name: str, sentences: Iterable[str]) -> Haystack:

@@ -35,11 +35,11 @@ class Base:
 class Source:
     """One part of the mixture.
 
-    `task` is one of RULER's, `hotpotqa`, `2wiki`, `musique`, `squad`, `nq`, or `file` for problems in `file` (in any
-    format that `memagent eval` reads; for the datasets also `hub:OWNER/NAME`). `tokens` are lengths to draw from, of
-    which those up to the curriculum's bound are used; `documents` is the other way to say a length. `weight` is its
-    share of the mixture. `file` and `paragraphs` name data on disk. `haystack` is a text to hide needles in (empty: the
-    docstrings of Python's library); with `anywhere` it begins at a drawn place of it.
+    `task` is one of RULER's, `prose`, `hotpotqa`, `2wiki`, `musique`, `squad`, `nq`, or `file` for problems in `file`
+    (in any format that `memagent eval` reads; for the datasets also `hub:OWNER/NAME`). `tokens` are lengths to draw
+    from, of which those up to the curriculum's bound are used; `documents` is the other way to say a length. `weight`
+    is its share of the mixture. `file` and `paragraphs` name data on disk. `haystack` is a text to hide needles in
+    (empty: the docstrings of Python's library); with `anywhere` it begins at a drawn place of it.
     """
 
     task: str

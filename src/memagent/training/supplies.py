@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from memagent.errors import InputError, OptionError
-from memagent.tasks import ruler
+from memagent.tasks import prose, ruler
 from memagent.tasks.official import from_record, kind_of
 from memagent.tasks.problem import Problem
 from memagent.tasks.qa import DATASETS, Corpus, Question, build, fitting, load, side
@@ -25,8 +25,10 @@ from memagent.tasks.records import read_records
 from memagent.tokens import Tokenizer
 from memagent.training.recipe import Source
 
-FILE = "file"
-TASKS = (*ruler.GENERATED, *DATASETS, FILE)
+FILE, PROSE = "file", "prose"
+GENERATED = (*ruler.GENERATED, PROSE)
+HIDDEN = (*ruler.ESSAYS, PROSE)  # what is hidden in a text
+TASKS = (*GENERATED, *DATASETS, FILE)
 SAMPLED = 200  # paragraphs whose tokens are counted to know what a document comes to
 FRAME = 1000  # bytes, more than a prompt has around its documents and the question
 
@@ -75,7 +77,7 @@ def open_supply(
     _check_fields(source)
     if serves == "train" and source.split == "dev":
         raise OptionError(f"[[data]] {source.task}: the split dev is for reporting: learn from train or all")
-    if source.task in ruler.GENERATED:
+    if source.task in GENERATED:
         return _Generated(source, tokenizer, serves, seed)
     if source.task == FILE:
         return _Filed(source, seed, without)
@@ -84,20 +86,20 @@ def open_supply(
 
 def _check_fields(source: Source) -> None:
     task = f"[[data]] {source.task}"
-    if source.task in ruler.GENERATED and (source.file or source.paragraphs or source.documents):
+    if source.task in GENERATED and (source.file or source.paragraphs or source.documents):
         raise OptionError(f"{task} is generated: it takes tokens, and no file, paragraphs or documents")
-    if source.task not in ruler.ESSAYS and (source.haystack or source.anywhere):
+    if source.task not in HIDDEN and (source.haystack or source.anywhere):
         raise OptionError(f"{task} hides nothing in a text: leave out haystack and anywhere")
     if source.task == FILE and (source.tokens or source.documents or source.paragraphs):
         raise OptionError(f"{task}: problems of a file are as they are: leave out tokens, documents and paragraphs")
-    if source.task not in ruler.GENERATED and not source.file:
+    if source.task not in GENERATED and not source.file:
         raise OptionError(f"{task}: name its data as file (a path, or {HUB}OWNER/NAME)")
     if source.task != FILE and not (source.tokens or source.documents):
         raise OptionError(f"{task}: say how long its documents are, as tokens = [2048, 4096]")
 
 
 class _Generated:
-    """One of RULER's tasks; the haystack is that of the side."""
+    """One of RULER's tasks, or facts in prose; the haystack is that of the side."""
 
     size = None
     notes = ()
@@ -108,7 +110,8 @@ class _Generated:
         self._tokenizer, self._seed = tokenizer, seed
         self._haystack = (source.haystack or serves) if serves == "train" else serves
         self._anywhere = source.anywhere and serves == "train"
-        least = ruler.minimum(source.task, tokenizer)
+        self._sample = prose.sample if self.name == PROSE else partial(ruler.sample, self.name)
+        least = prose.LEAST if self.name == PROSE else ruler.minimum(source.task, tokenizer)
         # Needles differ in length by a tenth of that, and the words of fwe by a third (measured).
         needed = round(least * (1.5 if source.task == "fwe" else 1.15))
         if self.lengths[0] < needed:
@@ -118,8 +121,7 @@ class _Generated:
 
     def problem(self, number: int, place: int) -> Problem:
         """See `Supply.problem`."""
-        return ruler.sample(
-            self.name,
+        return self._sample(
             self.lengths[place],
             tokenizer=self._tokenizer,
             seed=self._seed,
