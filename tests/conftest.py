@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.fake_endpoint import FakeEndpoint
+
+with contextlib.suppress(ImportError):  # verl's environment has none
+    from hypothesis import settings
+
+    # How long an example takes says more of what else the machine is doing.
+    settings.register_profile("memagent", deadline=None)
+    settings.load_profile("memagent")
 
 
 @pytest.fixture

@@ -212,5 +212,10 @@ def test_conversations_are_the_chunks_and_the_answer(filed):
     recipe, tokenizer = filed
     tokens = tokenizer.count("the tin " * 40 + "1.")
     mixture = Mixture(recipe.data, tokenizer, seed=0, curriculum=recipe.curriculum, batch=2)
-    assert conversations(mixture, recipe, tokenizer, tokens) == 2
-    assert conversations(mixture, recipe, tokenizer, -(-tokens // 3)) == 4
+
+    def counted(chunk_tokens):
+        reading = dataclasses.replace(recipe.reading, protocol="paper", chunk_tokens=chunk_tokens)
+        return conversations(mixture, dataclasses.replace(recipe, reading=reading), tokenizer)
+
+    assert counted(tokens) == 2
+    assert counted(-(-tokens // 3)) == 4
