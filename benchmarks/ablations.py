@@ -79,7 +79,9 @@ def outcomes_in(folder: Path) -> list[Outcome]:
 
 
 def evaluate(folder: Path, *options: object) -> list[Outcome]:
-    """`memagent eval` with these options into `folder`, or on with what is there; its outcomes."""
+    """The outcomes of `memagent eval` with these options in `folder`: begun, gone on with, or there already."""
+    if (folder / "report.md").exists():
+        return outcomes_in(folder)
     resume = ["--resume"] if (folder / "recipe.toml").exists() else []
     memagent("eval", *options, *resume, "-o", folder)
     return outcomes_in(folder)
@@ -102,11 +104,10 @@ def evaluated(variant: Variant, samples: int, length: str) -> list[Outcome]:
     if variant.rl is not None:
         adapter = trained("rl", "recipes/ablation-rl.toml", variant.rl, [f"base.adapter={adapter}"])
     results = adapter.parent / f"{variant.method}-{length}"
-    if not (results / "report.md").exists():
-        methods = ["--protocols", "reading", "--baseline", variant.method] if variant.method != "reading" else []
-        evaluate(results, "ruler", "--tasks", ",".join(TASKS), "--lengths", length, "--limit", samples,
-                 "--adapter", adapter, *methods)  # fmt: skip
-    return [one for one in outcomes_in(results) if one.method == variant.method]
+    methods = ["--protocols", "reading", "--baseline", variant.method] if variant.method != "reading" else []
+    found = evaluate(results, "ruler", "--tasks", ",".join(TASKS), "--lengths", length, "--limit", samples,
+                     "--adapter", adapter, *methods)  # fmt: skip
+    return [one for one in found if one.method == variant.method]
 
 
 def row(name: str, found: Sequence[Outcome]) -> str:

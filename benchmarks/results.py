@@ -60,6 +60,11 @@ class Method:
     share: float = 1.0
 
     @property
+    def there(self) -> bool:
+        """Whether its weights are."""
+        return self.adapter is None or self.adapter.is_dir()
+
+    @property
     def model(self) -> str:
         """What its scores are kept under: the adapter's hash, or the base's name."""
         return "base" if self.adapter is None else read_adapter(self.adapter).sha256[:12]
@@ -116,8 +121,7 @@ def missing() -> Iterator[tuple[Stretch, Method, str, int]]:
     known = {(one["model"], one["method"], one["task"], one["label"], int(one["index"])) for one in kept()}
     for stretch in GRID:
         for method in METHODS:
-            there = method.adapter is None or method.adapter.is_dir()
-            if method.name not in stretch.methods or not there:
+            if method.name not in stretch.methods or not method.there:
                 continue
             samples = max(1, round(stretch.samples * method.share))
             for task in stretch.tasks:
@@ -169,7 +173,7 @@ def run(minutes: float) -> None:
 
 def outcomes() -> Iterator[Outcome]:
     """What was measured with the weights as they are now."""
-    current = {method.name: method.model for method in METHODS if method.adapter is None or method.adapter.is_dir()}
+    current = {method.name: method.model for method in METHODS if method.there}
     order = {method.name: number for number, method in enumerate(METHODS)}
     for one in sorted(kept(), key=lambda one: order[one["method"]]):
         if one["model"] == current.get(one["method"], one["model"]):

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablations import evaluate, outcomes_in
+from ablations import evaluate
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.statistics import Estimate, interval, paired
 from memagent.models.adapters import read_adapter
@@ -26,8 +26,6 @@ TASKS = ("niah_multikey_3", "niah_multiquery", "niah_multivalue", "vt", "ruler-h
 def read(adapter: Path, task: str, length: str, samples: int, *, reread: bool) -> list[Outcome]:
     """What an adapter makes of one task, measured where it is missing."""
     folder = RUNS / read_adapter(adapter).sha256[:12] / f"{task}-{length}-{samples}{'-reread' if reread else ''}"
-    if (folder / "report.md").exists():
-        return outcomes_in(folder)
     how = ["--protocols", "gated", *HELD, "--reread" if reread else "--no-reread", "--at-once", AT_ONCE]
     return evaluate(folder, *suite(task), "--lengths", length, "--limit", samples, "--adapter", adapter, *how)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,19 +21,18 @@ if TYPE_CHECKING:
 def show(recipe: Recipe, folder: Path, cluster: Cluster, *, wandb: bool) -> None:
     """Print verl's configuration, and on stderr what it comes to and what was not validated."""
     from memagent.training.cluster import checking
-    from memagent.training.cluster.configuration import agent_loops, nested, ray_settings
-    from memagent.training.cluster.launching import plan, yaml
+    from memagent.training.cluster.configuration import agent_loops, nested
+    from memagent.training.cluster.launching import joining, plan, yaml
 
     run = plan(recipe, folder, cluster, wandb=wandb)
-    joining = ray_settings(cluster, run.places, os.environ.get("RAY_ADDRESS", "auto"))
     say = for_eyes()
     if checking.installed():
-        config = checking.compose(run.settings, joining)
+        config = checking.compose(run.settings, joining(run))
         checking.validate(config)
         click.echo(checking.as_yaml(config), nl=False)
         said = [f"verl {checking.version()} accepts the configuration", *checking.unchecked(config)]
     else:
-        click.echo(yaml(nested({**run.settings, **joining})), nl=False)
+        click.echo(yaml(nested({**run.settings, **joining(run)})), nl=False)
         said = ["verl is not installed: its own defaults are not shown, and nothing was validated"]
     _notes(run, say)
     say.print(f"agent loop: {agent_loops(run.places)[0]['_target_']}", soft_wrap=True)

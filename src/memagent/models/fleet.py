@@ -135,7 +135,7 @@ class Fleet:
             except Failure as failure:
                 if call.failed(place.one, failure) or (call.refusals and not self._others(call)):
                     raise await self._told(*call.verdict) from None
-                if failure.kind in _OF_THE_ENDPOINT or failure.kind in WORTH_ANOTHER_TRY:
+                if place.one not in call.refusals:
                     self._rest(place, failure)
             finally:
                 self._spread.release(place)

@@ -20,6 +20,7 @@ from memagent.documents import Document
 from memagent.errors import MemagentError
 from memagent.reading.run import Progress
 from memagent.serving.bodies import KEEP_ALIVE, Frame, Watch, event
+from memagent.serving.doorway import owner_of
 from memagent.serving.errors import ApiError, ending, from_memagent, invalid
 from memagent.serving.feeds import Feeds
 from memagent.serving.messages import Asked
@@ -61,7 +62,7 @@ class Api:
 
     async def chat(self, request: Request, chat: ChatRequest) -> Response:
         """Answer a chat: directly where it fits the model's window, else by reading it."""
-        owner = self._owner(request)
+        owner = owner_of(request)
         self._known(chat.model)
         raw = await request.body()
         found = await _aside(len(raw), partial(self._service.plan, chat, passes=self._relay is not None))
@@ -79,18 +80,16 @@ class Api:
 
     async def models(self, request: Request) -> dict[str, Any]:
         """The model that answers, under its own name and as memagent."""
-        self._owner(request)
         return {"object": "list", "data": [self._model(name) for name in self._names]}
 
     async def one_model(self, request: Request, name: str) -> dict[str, Any]:
         """One of `models`."""
-        self._owner(request)
         self._known(name)
         return self._model(name)
 
     async def upload(self, request: Request, file: UploadFile, purpose: Annotated[str, Form()] = "user_data") -> Any:
         """Keep a file, to be named as one of a chat's file_ids."""
-        owner = self._owner(request)
+        owner = owner_of(request)
 
         async def parts() -> AsyncIterator[bytes]:
             while part := await file.read(PIECE):
@@ -100,50 +99,50 @@ class Api:
 
     async def list_files(self, request: Request) -> dict[str, Any]:
         """The files of this key."""
-        found = self._service.files.list(self._owner(request))
+        found = self._service.files.list(owner_of(request))
         return {"object": "list", "data": [one.as_json() for one in found], "has_more": False}
 
     async def one_file(self, request: Request, identity: str) -> Any:
         """What is known of a file."""
-        return self._service.files.get(self._owner(request), identity).as_json()
+        return self._service.files.get(owner_of(request), identity).as_json()
 
     async def content(self, request: Request, identity: str) -> FileResponse:
         """A file as it was uploaded; a browser saves it and runs nothing in it."""
-        owner = self._owner(request)
+        owner = owner_of(request)
         path = self._service.files.path(owner, identity)
         return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
     async def delete_file(self, request: Request, identity: str) -> dict[str, Any]:
         """Forget a file."""
-        self._service.files.delete(self._owner(request), identity)
+        self._service.files.delete(owner_of(request), identity)
         return {"id": identity, "object": "file", "deleted": True}
 
     async def new_feed(self, request: Request, asked: NewFeed) -> dict[str, Any]:
         """Begin a source that grows."""
         if not asked.problem.strip():
             raise invalid("the problem is empty: say what the source is to be read for", param="problem")
-        return self._feeds.create(self._owner(request), asked.problem).as_json()
+        return self._feeds.create(owner_of(request), asked.problem).as_json()
 
     async def list_feeds(self, request: Request) -> dict[str, Any]:
         """The growing sources of this key."""
-        return {"object": "list", "data": [one.as_json() for one in self._feeds.list(self._owner(request))]}
+        return {"object": "list", "data": [one.as_json() for one in self._feeds.list(owner_of(request))]}
 
     async def delete_feed(self, request: Request, identity: str) -> dict[str, Any]:
         """Forget a growing source."""
-        await self._feeds.delete(self._owner(request), identity)
+        await self._feeds.delete(owner_of(request), identity)
         return {"id": identity, "object": "feed", "deleted": True}
 
     async def feed(self, request: Request, identity: str) -> dict[str, Any]:
         """A growing source: its memory, how far it is read, and the last answer."""
-        return self._feeds.get(self._owner(request), identity).as_json()
+        return self._feeds.get(owner_of(request), identity).as_json()
 
     async def feed_part(self, request: Request, identity: str, part: FeedPart) -> dict[str, Any]:
         """Add to a growing source; it is read on by itself."""
-        return self._feeds.post(self._owner(request), identity, part.text).as_json()
+        return self._feeds.post(owner_of(request), identity, part.text).as_json()
 
     async def feed_answer(self, request: Request, identity: str) -> dict[str, Any]:
         """The answer from all that has come, once that is read."""
-        return (await self._watched(request, self._feeds.answer(self._owner(request), identity))).as_json()
+        return (await self._watched(request, self._feeds.answer(owner_of(request), identity))).as_json()
 
     async def health(self) -> dict[str, Any]:
         """That the server is there, and what it is busy with."""
@@ -152,7 +151,6 @@ class Api:
 
     async def counts(self, request: Request) -> Response:
         """Prometheus' counters."""
-        self._owner(request)
         metrics = self._service.metrics
         return Response(metrics.text(), media_type=metrics.content_type)
 
@@ -167,9 +165,6 @@ class Api:
         if name not in self._names:
             message = f"there is no model {name[:80]!r} here: take {' or '.join(self._names)}"
             raise ApiError(404, message, code="model_not_found", param="model")
-
-    def _owner(self, request: Request) -> str:
-        return self._service.admission.who(request.headers.get("authorization"))
 
     async def _relayed(self, request: Request, owner: str, raw: bytes, chat: ChatRequest) -> Response:
         own = self._service.model.name

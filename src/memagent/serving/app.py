@@ -54,7 +54,7 @@ def make_app(
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await background.stop()
+        await service.stop()
         await feeds.stop()
         if relay is not None:
             await relay.aclose()

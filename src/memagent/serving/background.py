@@ -23,7 +23,6 @@ class Background:
     service: Service
     running: dict[str, Run] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def begin(self, owner: str, document: Document, problem: str, start: Start | None = None) -> str:
         """Begin a reading, or go on with the same one where it was broken off; its id, once it has its place.
@@ -39,9 +38,7 @@ class Background:
             if not begun.done():
                 begun.set_result(progress.run.reading_id)
 
-        task = self.service.begin(self._read(owner, document, problem, start, note, begun))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.service.begin(self._read(owner, document, problem, start, note, begun))
         return await begun
 
     async def _read(
@@ -69,9 +66,3 @@ class Background:
         finally:
             if begun.done() and not begun.exception():
                 self.running.pop(begun.result(), None)
-
-    async def stop(self) -> None:
-        """Break off what is under way; it can be gone on with."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)

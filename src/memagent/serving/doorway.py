@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from memagent.serving.admission import Admission
 from memagent.serving.errors import ApiError
@@ -30,6 +30,12 @@ _LOG = logging.getLogger(__name__)
 # What holds nothing of anybody's: the page's own files and the sign of life. Reports have a pass of their own.
 _OPEN, _OPEN_BELOW = ("/", "/health", "/openapi.json"), ("/page/", "/evaluations/")
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
+_OWNER = "memagent.owner"
+
+
+def owner_of(request: Request) -> str:
+    """Whose request it is, by the key that let it in."""
+    return str(request.scope[_OWNER])
 
 
 class Doorway:
@@ -71,7 +77,7 @@ class Doorway:
             return ApiError(403, "a page of another site may not use this server")
         if scope["path"] not in _OPEN and not scope["path"].startswith(_OPEN_BELOW):
             try:
-                self._admission.who(headers.get(b"authorization", b"").decode("latin-1"))
+                scope[_OWNER] = self._admission.who(headers.get(b"authorization", b"").decode("latin-1"))
             except ApiError as error:
                 return error
         told = headers.get(b"content-length", b"0")

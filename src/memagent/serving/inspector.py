@@ -25,6 +25,7 @@ from memagent.reading.journal import Entry
 from memagent.reading.result import Start
 from memagent.serving.admission import ANYONE
 from memagent.serving.background import Background
+from memagent.serving.doorway import owner_of
 from memagent.serving.errors import ApiError, invalid
 from memagent.serving.schemas import Text
 from memagent.serving.service import Service
@@ -91,7 +92,7 @@ class Inspector:
 
     async def list_readings(self, request: Request) -> list[dict[str, Any]]:
         """The newest readings."""
-        owner = self._owner(request)
+        owner = owner_of(request)
         mine = (entry for entry in self._service.journal.entries() if _sees(owner, entry))
         return [
             {
@@ -107,7 +108,7 @@ class Inspector:
 
     async def begin(self, request: Request, asked: Begin) -> dict[str, str]:
         """Begin a reading of uploaded files."""
-        owner = self._owner(request)
+        owner = owner_of(request)
         document = await asyncio.to_thread(self._service.files.document, owner, *asked.file_ids)
         return {"id": await self._background.begin(owner, document, asked.problem)}
 
@@ -119,14 +120,13 @@ class Inspector:
         run = self._background.running.get(entry.id)
         turns = self._service.journal.turns(entry.id, after)
         places = await self._places_of(entry)
-        if entry.result:
-            entry.result["evidence"] = _placed(entry.result["evidence"], places)
+        result = entry.result and {**entry.result, "evidence": _placed(entry.result["evidence"], places)}
         return {
             "id": entry.id,
             "document": entry.document,
             "problem": entry.problem,
             "start": entry.start and asdict(entry.start),
-            "result": entry.result,
+            "result": result,
             "running": run is not None,
             "share": run.position / max(1, run.characters) if run else 1.0,
             "total": entry.result and after + len(turns),
@@ -156,20 +156,19 @@ class Inspector:
 
     async def on(self, request: Request, identity: str, asked: On) -> dict[str, str]:
         """Read on from a place of a reading, with another memory; the reading that was stays as it is."""
-        owner, entry = self._owner(request), self._entry(request, identity)
+        owner, entry = owner_of(request), self._entry(request, identity)
         document = await asyncio.to_thread(_reopened, entry)
         start = Start(asked.memory, asked.characters)
         return {"id": await self._background.begin(owner, document, entry.problem, start)}
 
     async def resume(self, request: Request, identity: str) -> dict[str, str]:
         """Go on with a reading that was broken off."""
-        owner, entry = self._owner(request), self._entry(request, identity)
+        owner, entry = owner_of(request), self._entry(request, identity)
         document = await asyncio.to_thread(_reopened, entry)
         return {"id": await self._background.begin(owner, document, entry.problem, entry.start)}
 
     async def list_evaluations(self, request: Request) -> list[dict[str, str]]:
         """Evaluations that can be opened, by their folders, with links that hold until the server ends."""
-        self._owner(request)
         if self._evaluations is None:
             return []
         names = sorted(path.parent.name for path in self._evaluations.glob("*/report.html"))
@@ -189,11 +188,8 @@ class Inspector:
     def _pass(self, name: str) -> str:
         return hmac.new(self._secret, name.encode("utf-8", "replace"), "sha256").hexdigest()
 
-    def _owner(self, request: Request) -> str:
-        return self._service.admission.who(request.headers.get("authorization"))
-
     def _entry(self, request: Request, identity: str) -> Entry:
-        owner = self._owner(request)
+        owner = owner_of(request)
         try:
             entry = self._service.journal.entry(identity)
         except InputError as error:

@@ -74,6 +74,11 @@ class Service:
         for task in set(self._work):
             task.cancel()
 
+    async def stop(self) -> None:
+        """`end`, and wait until it is so."""
+        self.end()
+        await asyncio.gather(*self._work, return_exceptions=True)
+
     def plan(self, chat: ChatRequest, *, passes: bool = False) -> Asked | None:
         """What is to be read for a chat; None where the model is asked directly.
 

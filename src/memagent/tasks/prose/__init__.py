@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -138,21 +139,11 @@ def _laid_out(sentences: Sequence[str], rng: random.Random) -> str:
     while at < len(sentences):
         size = rng.randint(*PARAGRAPH)
         paragraph = " ".join(" ".join(sentences[at : at + size]).split())
-        paragraphs.append(_broken(paragraph, columns) if columns else paragraph)
+        paragraphs.append(
+            textwrap.fill(paragraph, columns, break_long_words=False, break_on_hyphens=False) if columns else paragraph
+        )
         at += size
     return "\n\n".join(paragraphs)
-
-
-def _broken(text: str, columns: int) -> str:
-    """The text in lines of at most so many columns, where there are spaces to break it at."""
-    lines = [""]
-    for word in text.split(" "):
-        line = f"{lines[-1]} {word}" if lines[-1] else word
-        if len(line) > columns and lines[-1]:
-            lines.append(word)
-        else:
-            lines[-1] = line
-    return "\n".join(lines)
 
 
 def _as_it_stands(fact: str, context: str) -> str:

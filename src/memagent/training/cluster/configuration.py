@@ -102,7 +102,7 @@ def check_sizes(model: Architecture, sizes: Sizes) -> None:
     Raises:
         OptionError: it does not.
     """
-    least = FRAME_TOKENS + sizes.chunk + sizes.memory + response_tokens(sizes)
+    least = _turn_tokens(sizes)
     if model.window and least > model.window:
         raise OptionError(
             f"[reading] a chunk of {sizes.chunk:,} tokens, a memory and a reply need {least:,}: the model's window has "
@@ -153,9 +153,13 @@ def response_tokens(sizes: Sizes) -> int:
     return sizes.thinking + max(sizes.memory, sizes.answer)
 
 
+def _turn_tokens(sizes: Sizes) -> int:
+    return FRAME_TOKENS + sizes.chunk + sizes.memory + response_tokens(sizes)
+
+
 def window(model: Architecture, sizes: Sizes) -> int:
     """Prompt and response together, in tokens: with room for a long problem, and never beyond the model's window."""
-    needed = FRAME_TOKENS + sizes.chunk + sizes.memory + response_tokens(sizes) + _LONG_PROBLEM
+    needed = _turn_tokens(sizes) + _LONG_PROBLEM
     return min(math.ceil(needed / _STEP) * _STEP, model.window or needed)
 
 

@@ -97,11 +97,15 @@ def prepare(
     counted = data.conversations(mixture, planned.recipe, tokenizer)
     run = _run(planned.recipe, cluster, places, counted, wandb)
     write_file(places.loop, yaml(configuration.agent_loops(places)), hint="free some space")
-    address = os.environ.get("RAY_ADDRESS", "auto")
-    config = checking.compose(run.settings, configuration.ray_settings(cluster, places, address))
+    config = checking.compose(run.settings, joining(run))
     checking.validate(config)
     write_file(folder / "verl.yaml", checking.as_yaml(config), hint="free some space")
     return run, config
+
+
+def joining(run: Run) -> dict[str, Any]:
+    """What Ray is told: which cluster to join, by RAY_ADDRESS or the one of this machine."""
+    return configuration.ray_settings(run.cluster, run.places, os.environ.get("RAY_ADDRESS", "auto"))
 
 
 def check_installed() -> None:
