@@ -3,15 +3,17 @@
     python benchmarks/results.py run       # measures what is missing; hours on a CPU, goes on where it stopped
     python benchmarks/results.py report    # docs/results.md and its picture from what is there
 
-Every problem's score is a line of benchmarks/results.csv, without any text of the data, under the hash of the weights
-that it was measured with: a new adapter is measured anew. The questions come from `data/hotpotqa.jsonl.gz`, its split
-dev, which nothing was trained on; RULER's tasks are generated.
+Every problem's score is a line of benchmarks/results.csv, without any text of the data, under a hash of the weights
+and settings that it was measured with: a new adapter is measured anew. The questions come from
+`data/hotpotqa.jsonl.gz`, its split dev, which nothing was trained on; RULER's tasks are generated.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from memagent.evaluation.reporting.markdown import markdown
 from memagent.evaluation.reporting.sections import sections
 from memagent.evaluation.reporting.table import Table
 from memagent.models.adapters import read_adapter
+from memagent.models.local import SUGGESTED
 from memagent.models.shipped import FOLDER as SHIPPED
 
 KEPT = Path(__file__).parent / "results.csv"
@@ -38,7 +41,7 @@ NEEDLES = (
 ALL = (*NEEDLES, "vt", "cwe", "fwe", "ruler-hqa")
 FEW = ("niah_multikey_1", "niah_multivalue", "vt", "ruler-hqa")
 WARM = Path("runs/reader-questions/adapter")  # what reinforcement began with, made by `make reader`
-HELD = ("--gate", "0.5", "--verbatim")  # what the cards of adapters from `make reader` do not say
+HELD = ("--gate", "0.8", "--verbatim", "--sift", "0.9")  # what the cards of adapters from `make reader` do not say
 AT_ONCE = 4  # problems read together
 FIELDS = (
     "model", "method", "task", "length", "label", "index", "status", "score", "metric", "document_tokens", "seconds",
@@ -66,8 +69,13 @@ class Method:
 
     @property
     def model(self) -> str:
-        """What its scores are kept under: the adapter's hash, or the base's name."""
-        return "base" if self.adapter is None else read_adapter(self.adapter).sha256[:12]
+        """What its scores are kept under: a hash of the adapter and how it reads, or the base's name."""
+        if self.adapter is None:
+            return "base"
+        adapter = read_adapter(self.adapter)
+        how = {name: value for name, value in (adapter.card or {}).items() if name in SUGGESTED}
+        told = json.dumps([adapter.sha256, how, self.options], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ TASKS = ("niah_multikey_3", "niah_multiquery", "niah_multivalue", "vt", "ruler-h
 
 def read(adapter: Path, task: str, length: str, samples: int, *, reread: bool) -> list[Outcome]:
     """What an adapter makes of one task, measured where it is missing."""
-    folder = RUNS / read_adapter(adapter).sha256[:12] / f"{task}-{length}-{samples}{'-reread' if reread else ''}"
+    held = "".join(HELD).replace("--", "-")
+    folder = RUNS / read_adapter(adapter).sha256[:12] / f"{task}-{length}-{samples}{'-reread' if reread else ''}{held}"
     how = ["--protocols", "gated", *HELD, "--reread" if reread else "--no-reread", "--at-once", AT_ONCE]
     return evaluate(folder, *suite(task), "--lengths", length, "--limit", samples, "--adapter", adapter, *how)
 

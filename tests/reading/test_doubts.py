@@ -17,7 +17,7 @@ from memagent.reading.doubts import passage, taken
 from memagent.reading.memory import settle
 from memagent.reading.protocols import Update
 from memagent.reading.quotes import quoted
-from memagent.reading.run import REREADS
+from memagent.reading.turns import REREADS
 
 SECTION = (
     "The mill stands by the river. One of the special magic numbers for cold-lamp is: 5930217. Nobody has seen\n"
@@ -137,7 +137,7 @@ def test_the_gate_holds_back_what_the_model_is_not_sure_of():
     assert (free.tally.changed, free.tally.doubted, free.tally.quotes, free.tally.exact) == (2, 0, 2, 2)
     model, held = read(replace(HELD, gate=0.9))
     assert held.memory == SEA and (held.tally.changed, held.tally.doubted) == (1, 1)
-    assert all(model.told)
+    assert all(model.told[:-1]) and not model.told[-1]  # of an answer, nobody asks how sure it is
 
 
 def test_a_resumed_reading_holds_back_the_same(tmp_path):
@@ -199,7 +199,9 @@ def test_what_was_added_stays_where_the_rest_is_refused(outcome):
     assert held.memory == SKY and held.coverage.failed == 0
 
 
-@pytest.mark.parametrize("held", [{"gate": 0.5}, {"verbatim": True}, {"confirm": True}, {"reread": True}])
+@pytest.mark.parametrize(
+    "held", [{"gate": 0.5}, {"verbatim": True}, {"confirm": True}, {"sift": 0.9}, {"reread": True}]
+)
 def test_paper_holds_nothing_back(held):
     with pytest.raises(OptionError, match="for --protocol gated"):
         Settings(protocol="paper", **held).resolve(ScriptedModel(lambda request: ""))
@@ -209,6 +211,17 @@ def test_paper_holds_nothing_back(held):
 def test_a_gate_is_a_probability(gate):
     with pytest.raises(OptionError, match="--gate is a probability"):
         Settings(protocol="gated", gate=gate).resolve(ScriptedModel(lambda request: ""))
+
+
+@pytest.mark.parametrize("sift", [-0.1, 1.0])
+def test_a_sieve_is_a_probability(sift):
+    with pytest.raises(OptionError, match="--sift is a probability"):
+        Settings(protocol="gated", sift=sift).resolve(ScriptedModel(lambda request: ""))
+
+
+def test_one_second_look_is_enough():
+    with pytest.raises(OptionError, match="choose one"):
+        Settings(protocol="gated", sift=0.9, confirm=True).resolve(ScriptedModel(lambda request: ""))
 
 
 def test_suggestions_hold_for_the_suggested_protocol_and_can_be_unset():

@@ -103,6 +103,8 @@ _READING = [
                  help="Add nothing to the memory but quotes of the document; slips in copying are mended."),
     click.option("--confirm/--no-confirm", default=None,
                  help="Show a passage again, alone, before it is added to the memory."),
+    click.option("--sift", type=float, metavar="P",
+                 help="Of a chunk with something to add, look at each sentence alone, and add those as probable as P."),
     click.option("--reread/--no-reread", default=None,
                  help="After an addition, show what is left of the chunk again until nothing more is added."),
     click.option("--answer-form", type=click.Choice(["boxed", "sentence"]), default="boxed", show_default=True,

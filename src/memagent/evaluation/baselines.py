@@ -16,7 +16,7 @@ from memagent.errors import OptionError, WindowOverflow
 from memagent.evaluation.consulting import MARGIN, Desk, Strategy, framed
 from memagent.extras import extra
 from memagent.models.base import Completion
-from memagent.reading.reader import together
+from memagent.reading.together import together
 from memagent.tokens import Tokenizer
 
 PASSAGE_TOKENS = 200  # of a retrieved passage

@@ -26,7 +26,7 @@ from memagent.evaluation.progress import OnState, State
 from memagent.models import ModelOptions, open_model
 from memagent.models.base import Model
 from memagent.reading import Journal, Settings
-from memagent.reading.reader import together
+from memagent.reading.together import together
 from memagent.scoring import metric_named
 from memagent.tasks.problem import Problem
 

@@ -25,8 +25,8 @@ from memagent.evaluation.suites import Cell, Suite, check_suite, longest_prompt,
 from memagent.models import ModelOptions, open_model
 from memagent.models.base import Model, Prompt
 from memagent.reading import Journal
-from memagent.reading.reader import together
 from memagent.reading.run import OnProgress, Progress
+from memagent.reading.together import together
 from memagent.tasks.problem import Problem
 
 __all__ = ["OnState", "State", "evaluate", "score"]

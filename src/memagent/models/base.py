@@ -114,8 +114,8 @@ class Model(Protocol):
     where it is equal. `window` is prompt plus completion, in tokens. `special_tokens` are the
     strings that a chat template gives meaning to and that no document may speak. `suggests` holds
     the reading settings that suit these weights and this engine (protocol, chunk_tokens, memory_tokens,
-    read_ahead, gate, verbatim, confirm, reread), as far as they are known: those it was trained with. `notes` are lines
-    that the user should see about this model.
+    read_ahead, gate, verbatim, confirm, sift, reread), as far as they are known: those it was trained with. `notes`
+    are lines that the user should see about this model.
     """
 
     name: str

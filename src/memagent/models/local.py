@@ -36,7 +36,9 @@ EMBEDDED_READS: Mapping[str, str | float] = {
     "memory_tokens": 64,
     "read_ahead": 8,
 }
-_SUGGESTED = ("protocol", "chunk_tokens", "memory_tokens", "read_ahead", "gate", "verbatim", "confirm", "reread")
+SUGGESTED = (
+    "protocol", "chunk_tokens", "memory_tokens", "read_ahead", "gate", "verbatim", "confirm", "sift", "reread",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,7 @@ def suggestions(found: Source, adapter: Adapter | None) -> dict[str, str | float
     if adapter is None:
         return dict(EMBEDDED_READS) if found.title is not None else {}
     card = adapter.card or {}
-    return {name: card[name] for name in _SUGGESTED if isinstance(card.get(name), str | int | float)}
+    return {name: card[name] for name in SUGGESTED if isinstance(card.get(name), str | int | float)}
 
 
 def _installed(module: str) -> bool:

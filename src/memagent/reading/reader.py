@@ -10,23 +10,22 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 from memagent.documents import Document, cut
 from memagent.errors import DocumentError, InputError
-from memagent.models.base import Model, Request, Sampling, seeded
+from memagent.models.base import Model, Sampling, seeded
 from memagent.reading.asking import Asker, Purse
-from memagent.reading.guard import Guard
 from memagent.reading.journal import Entry, Journal, new_id
 from memagent.reading.protocols import parse_answer
+from memagent.reading.requests import Requests
 from memagent.reading.result import Reading, Reply, Start
 from memagent.reading.run import OnProgress, Run
 from memagent.reading.settings import Plan, Settings
 from memagent.reading.stream import ChunkStream
-
-Result = TypeVar("Result")
+from memagent.reading.together import together
 
 
 class Reader:
@@ -124,17 +123,11 @@ class Reader:
         Raises:
             TurnError, SetupError, StoppedError: as a model's call.
         """
-        guard = Guard(self.model.special_tokens)
-        problem, memory = (guard.neutralise(text)[0] for text in (reading.problem.strip(), reading.memory))
-        request = Request(
-            prompt=self.plan.wording().answer_prompt(problem, memory),
-            max_tokens=max_tokens or self.plan.answer_tokens,
-            thinking_tokens=self.plan.thinking_tokens,
-            sampling=sampling,
-        )
+        requests = Requests(reading.problem, self.plan, self.model.special_tokens)
+        request = requests.answer(reading.memory, sampling=sampling, max_tokens=max_tokens)
         replies = []
         for completion in await together([self.model.generate(one) for one in seeded(request, count)]):
-            text = guard.restore(completion.text)
+            text = requests.guard.restore(completion.text)
             answer, cut_off = parse_answer(text, self.plan.answer_form), completion.finish == "length"
             replies.append(Reply(text, answer, cut_off, completion.prompt_tokens, completion.completion_tokens))
         return replies
@@ -235,14 +228,3 @@ def _or_raise(found: Reading | BaseException) -> Reading:
     if isinstance(found, BaseException):
         raise found
     return found
-
-
-async def together(work: Sequence[Awaitable[Result]]) -> list[Result]:
-    """Like `asyncio.gather`, but when one fails the others are cancelled and waited for."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -51,7 +51,8 @@ class Turn:
     calls behind it; `neutralised` counts the tags of the chunk that were
     disarmed; `error` says why a failed turn failed. `sure` is the probability of the reply's first token, where the
     model was asked for it. `quotes` counts the lines of an addition and those of them that the chunk says to the
-    letter. `doubted` says what held a change back.
+    letter. `doubted` says what held a change back. `sure_of` holds how sure the lines are that it added, where it is
+    known.
     """
 
     chunk: str
@@ -68,6 +69,7 @@ class Turn:
     sure: float | None = None
     quotes: tuple[int, int] = (0, 0)
     doubted: Doubt | None = None
+    sure_of: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -22,10 +22,12 @@ class Settings:
 
     `answer_tokens` bounds the answer (default: as many as the memory); `thinking_tokens` come on top of
     each reply for models that reason aloud; `read_ahead` is how many chunks may be tried at once;
-    `exit` lets the model end the reading early. Three hold back changes of the gated protocol: `gate` those whose
+    `exit` lets the model end the reading early. Four hold back changes of the gated protocol: `gate` those whose
     first token has less than this probability (local models), `verbatim` additions that are no quote of the chunk
     (slips in copying are mended), `confirm` those that the model does not make again when it is shown the passage
-    alone. `reread` asks on after an addition: the section without what was taken from it, until nothing more is.
+    alone; `sift` looks at each sentence of the chunk alone, and takes those that the model would add with at least
+    this probability in place of its own words (0: off). `reread` asks on after an addition: the section without what
+    was taken from it, until nothing more is.
     `answer_form` sentence is the published evaluation's.
     """
 
@@ -39,6 +41,7 @@ class Settings:
     gate: float | None = None
     verbatim: bool | None = None
     confirm: bool | None = None
+    sift: float | None = None
     reread: bool | None = None
     answer_form: AnswerForm = "boxed"
     temperature: float = 0.0
@@ -62,6 +65,7 @@ class Settings:
             gate=float(self._held("gate", model)),
             verbatim=bool(self._held("verbatim", model)),
             confirm=bool(self._held("confirm", model)),
+            sift=float(self._held("sift", model)),
             reread=bool(self._held("reread", model)),
             **{name: getattr(self, name) for name in _AS_GIVEN},
         )
@@ -96,6 +100,7 @@ class Plan:
     gate: float
     verbatim: bool
     confirm: bool
+    sift: float
     reread: bool
     answer_form: AnswerForm
     temperature: float
@@ -116,9 +121,13 @@ class Plan:
             raise OptionError("--temperature must be from 0 to 2 and --top-p above 0 and at most 1")
         if not 0 <= self.gate < 1:
             raise OptionError(f"--gate is a probability from 0 to below 1, not {self.gate}")
+        if not 0 <= self.sift < 1:
+            raise OptionError(f"--sift is a probability from 0 (off) to below 1, not {self.sift}")
         can_keep = self.wording().can_keep
-        if (self.gate or self.verbatim or self.confirm or self.reread) and not can_keep:
-            raise OptionError("--gate, --verbatim, --confirm and --reread are for --protocol gated")
+        if (self.gate or self.verbatim or self.confirm or self.sift or self.reread) and not can_keep:
+            raise OptionError("--gate, --verbatim, --confirm, --sift and --reread are for --protocol gated")
+        if self.confirm and self.sift:
+            raise OptionError("--confirm and --sift are two second looks at the same addition: choose one")
 
     def wording(self) -> ReadingProtocol:
         """The protocol object."""

@@ -215,14 +215,16 @@ def test_the_files_load_in_verls_dataset_and_come_back_as_they_were(run, tokeniz
 
 def test_conversations_are_counted_on_the_data(run, tokenizer):
     from memagent.documents import cut
+    from memagent.reading.words import sentences
 
     mixture = Mixture(run.recipe.data, tokenizer, seed=0, curriculum=run.recipe.curriculum, batch=2)
-    for more in ({}, {"reread": True}, {"confirm": True, "reread": True}):
+    for more in ({}, {"reread": True}, {"confirm": True, "reread": True}, {"sift": 0.9}):
         reading = replace(run.recipe.reading, **more)
         exact = reading.protocol == "paper"
         chunks = list(cut(problem(1).document(), tokenizer, tokens=300, exact=exact))
-        told = sum(any(fact in chunk.text for fact in problem(1).facts) for chunk in chunks)
-        wanted = 1 + len(chunks) + len(more) * told
+        told = [chunk.text for chunk in chunks if any(fact in chunk.text for fact in problem(1).facts)]
+        looks = sum(map(len, map(sentences, told))) if "sift" in more else len(more) * len(told)
+        wanted = 1 + len(chunks) + looks
         found = conversations(mixture, replace(run.recipe, reading=reading), tokenizer)
         assert found == pytest.approx(wanted, abs=0.6), more
 

@@ -257,8 +257,8 @@ def _main_metrics(outcomes: Iterable[Outcome]) -> dict[str, str]:
 # What of a method's settings is shown, in this order.
 _SHOWN = (
     "model", "weights", "adapter", "rope", "tokenizer", "protocol", "chunk_tokens", "memory_tokens", "read_ahead",
-    "answer_tokens", "thinking_tokens", "exit", "gate", "verbatim", "confirm", "reread", "answer_form", "temperature",
-    "top_p", "seed",
+    "answer_tokens", "thinking_tokens", "exit", "gate", "verbatim", "confirm", "sift", "reread", "answer_form",
+    "temperature", "top_p", "seed",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from memagent.documents import cut
 from memagent.extras import extra
 from memagent.reading import Settings
 from memagent.reading.protocols import protocol_named
+from memagent.reading.words import sentences
 from memagent.tasks.facts import facts_of, within
 from memagent.tasks.problem import Problem
 from memagent.tasks.records import write_train_parquet
@@ -75,10 +76,11 @@ def conversations(mixture: Mixture, recipe: Recipe, tokenizer: Tokenizer) -> flo
 
 
 def _turns(problem: Problem, reading: Settings, tokenizer: Tokenizer) -> int:
-    """One a chunk; where a change is looked at twice, or a chunk read again after it, as many more for each fact's."""
+    """One a chunk; more for those that hold a fact: a second look, each sentence alone, what is left of the chunk."""
     assert reading.chunk_tokens is not None and reading.protocol is not None  # they are resolved
     exact = protocol_named(reading.protocol).exact_slices
     chunks = list(cut(problem.document(), tokenizer, tokens=reading.chunk_tokens, exact=exact))
     facts = facts_of(problem)
-    told = sum(within(facts, chunk.start, chunk.end)[0] == "facts" for chunk in chunks)
-    return len(chunks) + told * (bool(reading.confirm) + bool(reading.reread))
+    told = [chunk for chunk in chunks if within(facts, chunk.start, chunk.end)[0] == "facts"]
+    sifted = sum(len(sentences(chunk.text)) for chunk in told) if reading.sift else 0
+    return len(chunks) + len(told) * (bool(reading.confirm) + bool(reading.reread)) + sifted
