@@ -26,7 +26,7 @@ from memagent.evaluation.reporting.markdown import markdown
 from memagent.evaluation.reporting.sections import sections
 from memagent.evaluation.reporting.table import Table
 from memagent.models.adapters import read_adapter
-from memagent.models.local import SUGGESTED
+from memagent.models.local import suggested
 from memagent.models.shipped import FOLDER as SHIPPED
 
 KEPT = Path(__file__).parent / "results.csv"
@@ -73,8 +73,7 @@ class Method:
         if self.adapter is None:
             return "base"
         adapter = read_adapter(self.adapter)
-        how = {name: value for name, value in (adapter.card or {}).items() if name in SUGGESTED}
-        told = json.dumps([adapter.sha256, how, self.options], sort_keys=True)
+        told = json.dumps([adapter.sha256, suggested(adapter), self.options], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 

@@ -36,7 +36,7 @@ EMBEDDED_READS: Mapping[str, str | float] = {
     "memory_tokens": 64,
     "read_ahead": 8,
 }
-SUGGESTED = (
+_SUGGESTED = (
     "protocol", "chunk_tokens", "memory_tokens", "read_ahead", "gate", "verbatim", "confirm", "sift", "reread",
 )  # fmt: skip
 
@@ -264,8 +264,13 @@ def suggestions(found: Source, adapter: Adapter | None) -> dict[str, str | float
     """How these weights read best: as the adapter's card says, or as was measured for the embedded models."""
     if adapter is None:
         return dict(EMBEDDED_READS) if found.title is not None else {}
+    return suggested(adapter)
+
+
+def suggested(adapter: Adapter) -> dict[str, str | float]:
+    """How an adapter is to be read with, as far as its card says."""
     card = adapter.card or {}
-    return {name: card[name] for name in SUGGESTED if isinstance(card.get(name), str | int | float)}
+    return {name: card[name] for name in _SUGGESTED if isinstance(card.get(name), str | int | float)}
 
 
 def _installed(module: str) -> bool:

@@ -17,9 +17,9 @@ from memagent.reading.journal import Call, CallStatus, Journal
 from memagent.reading.result import Usage
 
 
-def digest(memory: str) -> str:
-    """A short name for a memory, by which calls are keyed."""
-    return hashlib.blake2b(memory.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+def digest(text: str) -> str:
+    """A short name for a memory or another text, by which calls are keyed."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from memagent.reading.words import sentences
+from memagent.reading.words import one_line, sentences
 
 ALIKE = 0.8  # the least share of characters that a line and its quote have in common
 MOST = 3  # sentences of a quote
@@ -28,20 +28,16 @@ class Quotes:
 def quoted(section: str, reply: str) -> Quotes:
     """The quotes of `section` that the lines of `reply` mean; `text` is empty where there is none."""
     lines = [line.strip() for line in reply.split("\n") if line.strip()]
-    flat = _flat(section)
-    found = [line if _flat(line) in flat else _nearest(section, line) for line in lines]
-    exact = sum(_flat(line) in flat for line in lines)
+    flat = one_line(section)
+    found = [line if one_line(line) in flat else _nearest(section, line) for line in lines]
+    exact = sum(one_line(line) in flat for line in lines)
     return Quotes("\n".join(dict.fromkeys(quote for quote in found if quote)), len(lines), exact)
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _nearest(section: str, line: str) -> str:
     """The stretch of one to three sentences most like `line`, on one line; "" where none is like it."""
     matcher = SequenceMatcher(autojunk=False)
-    matcher.set_seq2(_flat(line))
+    matcher.set_seq2(one_line(line))
     best, best_ratio = "", ALIKE
     for stretch in _stretches(section):
         matcher.set_seq1(stretch)
@@ -55,4 +51,4 @@ def _stretches(section: str) -> Iterator[str]:
     spans = sentences(section)
     for first, (start, _) in enumerate(spans):
         for _, end in spans[first : first + MOST]:
-            yield _flat(section[start:end])
+            yield one_line(section[start:end])

@@ -19,7 +19,6 @@ from memagent.errors import DocumentError, InputError
 from memagent.models.base import Model, Sampling, seeded
 from memagent.reading.asking import Asker, Purse
 from memagent.reading.journal import Entry, Journal, new_id
-from memagent.reading.protocols import parse_answer
 from memagent.reading.requests import Requests
 from memagent.reading.result import Reading, Reply, Start
 from memagent.reading.run import OnProgress, Run
@@ -127,8 +126,8 @@ class Reader:
         request = requests.answer(reading.memory, sampling=sampling, max_tokens=max_tokens)
         replies = []
         for completion in await together([self.model.generate(one) for one in seeded(request, count)]):
-            text = requests.guard.restore(completion.text)
-            answer, cut_off = parse_answer(text, self.plan.answer_form), completion.finish == "length"
+            text, answer = requests.answered(completion.text)
+            cut_off = completion.finish == "length"
             replies.append(Reply(text, answer, cut_off, completion.prompt_tokens, completion.completion_tokens))
         return replies
 

@@ -1,6 +1,6 @@
-"""What a reading asks: a plan's prompts for one problem, with all that the document says kept data.
+"""What a reading asks and is told: a plan's prompts for one problem, with all that the document says kept data.
 
-It does not know who is asked, nor what becomes of the reply.
+It does not know who is asked, nor what becomes of an update or an answer.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 from memagent.models.base import Request, Sampling
 from memagent.reading.guard import Guard
+from memagent.reading.protocols import Update, parse_answer
 from memagent.reading.settings import Plan
-
-FIRST_WORDS = 8  # tokens of a reply of which the verb alone is wanted
 
 
 class Requests:
@@ -19,14 +18,14 @@ class Requests:
 
     def __init__(self, problem: str, plan: Plan, special_tokens: Sequence[str] = ()) -> None:
         self.wording = plan.wording()
-        self.guard = Guard(special_tokens)
+        self._guard = Guard(special_tokens)
         self._plan = plan
-        self._problem = self.guard.neutralise(problem.strip())[0]
+        self._problem = self._guard.neutralise(problem.strip())[0]
 
     def update(self, text: str, memory: str, *, turn: int) -> tuple[Request, int]:
         """What asks for an update of `memory` by `text` in turn `turn`, and how many tags of the text are disarmed."""
-        guarded, tags = self.guard.neutralise(text)
-        prompt = self.wording.update_prompt(self._problem, self.guard.neutralise(memory)[0], guarded)
+        guarded, tags = self._guard.neutralise(text)
+        prompt = self.wording.update_prompt(self._problem, self._guard.neutralise(memory)[0], guarded)
         request = Request(
             prompt=prompt,
             max_tokens=self._plan.memory_tokens,
@@ -40,8 +39,17 @@ class Requests:
     def answer(self, memory: str, *, sampling: Sampling, max_tokens: int | None = None) -> Request:
         """What asks for the answer from `memory`, of as many tokens as the plan allows if `max_tokens` is None."""
         return Request(
-            prompt=self.wording.answer_prompt(self._problem, self.guard.neutralise(memory)[0]),
+            prompt=self.wording.answer_prompt(self._problem, self._guard.neutralise(memory)[0]),
             max_tokens=max_tokens or self._plan.answer_tokens,
             thinking_tokens=self._plan.thinking_tokens,
             sampling=sampling,
         )
+
+    def told(self, reply: str) -> Update:
+        """What a reply to `update` does to the memory."""
+        return self.wording.parse_update(self._guard.restore(reply))
+
+    def answered(self, reply: str) -> tuple[str, str]:
+        """A reply to `answer` in the document's own words, and the part of it that counts."""
+        whole = self._guard.restore(reply)
+        return whole, parse_answer(whole, self._plan.answer_form)

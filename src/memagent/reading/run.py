@@ -20,7 +20,7 @@ from memagent.reading.asking import Asker
 from memagent.reading.evidence import choose
 from memagent.reading.journal import Journal
 from memagent.reading.lookahead import Lookahead, NextChunk
-from memagent.reading.protocols import NO_MEMORY, parse_answer
+from memagent.reading.protocols import NO_MEMORY
 from memagent.reading.requests import Requests
 from memagent.reading.result import Coverage, Reading, Start, Support, Tally, Turn, Usage
 from memagent.reading.settings import Plan
@@ -119,9 +119,9 @@ class Run:
         request = self._requests.answer(self.memory, sampling=self.plan.sampling(chunks))
         completion = await self._ask_answer(request)
         self.tally.vain = self.usage.model_calls - self._calls - 1
-        reply = self._requests.guard.restore(completion.text)
+        reply, answer = self._requests.answered(completion.text)
         cut_off = completion.finish == "length"
-        reading = self._drawn_up(reply, parse_answer(reply, self.plan.answer_form), cut_off=cut_off)
+        reading = self._drawn_up(reply, answer, cut_off=cut_off)
         self._journal.finish(self.reading_id, reading.as_json(), turns=self._turns)
         return reading
 

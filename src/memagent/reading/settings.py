@@ -27,8 +27,7 @@ class Settings:
     (slips in copying are mended), `confirm` those that the model does not make again when it is shown the passage
     alone; `sift` looks at each sentence of the chunk alone, and takes those that the model would add with at least
     this probability in place of its own words (0: off). `reread` asks on after an addition: the section without what
-    was taken from it, until nothing more is.
-    `answer_form` sentence is the published evaluation's.
+    was taken from it, until nothing more is. `answer_form` sentence is the published evaluation's.
     """
 
     protocol: str | None = None

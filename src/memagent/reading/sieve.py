@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from memagent.reading.protocols import NO_MEMORY
 from memagent.reading.together import together
-from memagent.reading.words import sentences, words
+from memagent.reading.words import one_line, sentences, words
 
 EVEN = 0.5  # the least probability of a line of the model's own that is asked about with the memory
 AS_SURE = 0.99  # of a longer candidate's probability: a part with so much says the same
@@ -31,7 +31,7 @@ class Sieve:
         self._least = least
         # The probabilities with no memory; None: not asked yet.
         self._alone: dict[str, float | None] = dict.fromkeys(
-            line for start, end in sentences(section) if words(line := _flat(section[start:end]))
+            line for start, end in sentences(section) if words(line := one_line(section[start:end]))
         )
         self._said: set[str] = set()  # what was taken, and what it says
 
@@ -42,7 +42,7 @@ class Sieve:
         memory says nothing by itself (a variable that has another's value), so that `added` lines are asked about with
         it, too, one after the other.
         """
-        own = [line for line in map(_flat, added) if words(line)]
+        own = [line for line in map(one_line, added) if words(line)]
         known = [] if memory == NO_MEMORY else memory.split("\n")
         alone = await self._look(own)
         taken = _distinct({line: sure for line, sure in alone.items() if line not in known}, own, self._least)
@@ -79,7 +79,3 @@ def _distinct(alone: Mapping[str, float], own: Sequence[str], least: float) -> d
         if not shorter and not any(line in other or other in line for other in taken):
             taken.append(line)
     return {line: sure for line, sure in passed.items() if line in taken}
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())

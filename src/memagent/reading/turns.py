@@ -18,7 +18,7 @@ from memagent.reading.doubts import passage, taken, without
 from memagent.reading.evidence import grounded, supports
 from memagent.reading.memory import settle
 from memagent.reading.protocols import Update
-from memagent.reading.requests import FIRST_WORDS, Requests
+from memagent.reading.requests import Requests
 from memagent.reading.result import Turn
 from memagent.reading.settings import Plan
 from memagent.reading.sieve import Sieve
@@ -29,6 +29,7 @@ RECUTS = 32  # a chunk that overflows the window is halved as often as it takes
 SHORTEST = 200  # characters below which a chunk is not cut any further
 PATIENCE = 3  # after so many chunks in a row were refused whole, one refusal is enough until one is read again
 SECOND_LOOK = 0.5  # the share of a chunk that is shown again to confirm what was taken from it
+FIRST_WORDS = 8  # tokens of a reply of which the verb alone is wanted
 REREADS = 3  # how often, at most, what is left of a chunk is read after an addition
 
 
@@ -100,7 +101,7 @@ class Turns:
         return text.rstrip() if chunk.is_last else text
 
     def _turn(self, chunk: Chunk, memory: str, completion: Completion, *, tags: int, calls: int) -> Turn:
-        update = self._wording.parse_update(self._requests.guard.restore(completion.text))
+        update = self._requests.told(completion.text)
         sure = math.exp(completion.logprobs[0]) if completion.logprobs and self._plan.gate else None
         held = taken(update, chunk.text, sure=sure, gate=self._plan.gate, verbatim=self._plan.verbatim)
         settled = held.update
@@ -158,7 +159,7 @@ class Turns:
             completion = await self._asker.ask(f"{_place(chunk)}?", memory, request)
         except TurnRefused:
             return replace(turn, calls=turn.calls + 1)
-        again = self._wording.parse_update(self._requests.guard.restore(completion.text))
+        again = self._requests.told(completion.text)
         turn = replace(turn, calls=turn.calls + 1)
         return turn if again.outcome in ("add", "write") else _taken_back(turn, memory)
 
@@ -188,7 +189,7 @@ class Turns:
                 )
             except TurnRefused:
                 return 0.0
-            again = self._wording.parse_update(self._requests.guard.restore(completion.text))
+            again = self._requests.told(completion.text)
             adds = again.outcome in ("add", "write")
             return math.exp(completion.logprobs[0]) if adds and completion.logprobs else float(adds)
 

@@ -41,6 +41,11 @@ def flat(text: str) -> str:
     return " ".join(words(text))
 
 
+def one_line(text: str) -> str:
+    """A text with single spaces for all its white space."""
+    return " ".join(text.split())
+
+
 def contains(text: str, part: str) -> bool:
     """Whether the words of `part` stand in `text`, in their order and next to each other."""
     wanted = flat(part)
