@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from measuring import evaluate, memagent, plainly
+from memagent.errors import OptionError
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.statistics import interval
 
@@ -63,30 +63,6 @@ def folder_of(kind: str, changes: Mapping[str, object]) -> Path:
     return FOLDER / f"{kind}-{told or 'reference'}"
 
 
-def memagent(*arguments: object) -> None:
-    """A command of ours, shown; ends this program with its status where that is not 0."""
-    shown = [str(argument) for argument in arguments]
-    print("memagent", *shown, flush=True)
-    done = subprocess.run([sys.executable, "-m", "memagent", *shown], check=False)
-    if done.returncode:
-        raise SystemExit(done.returncode)
-
-
-def outcomes_in(folder: Path) -> list[Outcome]:
-    """What `memagent eval` has left in its folder."""
-    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    return [Outcome.from_json(json.loads(line)) for line in lines]
-
-
-def evaluate(folder: Path, *options: object) -> list[Outcome]:
-    """The outcomes of `memagent eval` with these options in `folder`: begun, gone on with, or there already."""
-    if (folder / "report.md").exists():
-        return outcomes_in(folder)
-    resume = ["--resume"] if (folder / "recipe.toml").exists() else []
-    memagent("eval", *options, *resume, "-o", folder)
-    return outcomes_in(folder)
-
-
 def trained(kind: str, recipe: str, changes: Mapping[str, object], more: Sequence[str] = ()) -> Path:
     """The adapter of a run, made where it is missing."""
     folder = folder_of(kind, changes)
@@ -104,7 +80,7 @@ def evaluated(variant: Variant, samples: int, length: str) -> list[Outcome]:
     if variant.rl is not None:
         adapter = trained("rl", "recipes/ablation-rl.toml", variant.rl, [f"base.adapter={adapter}"])
     results = adapter.parent / f"{variant.method}-{length}"
-    methods = ["--protocols", "reading", "--baseline", variant.method] if variant.method != "reading" else []
+    methods = ["--protocols", "none", "--baseline", variant.method] if variant.method != "reading" else []
     found = evaluate(results, "ruler", "--tasks", ",".join(TASKS), "--lengths", length, "--limit", samples,
                      "--adapter", adapter, *methods)  # fmt: skip
     return [one for one in found if one.method == variant.method]
@@ -140,12 +116,16 @@ def main() -> None:
     parser.add_argument("--length", default="4k")
     parser.add_argument("--only", default="", help="variants whose names contain this")
     given = parser.parse_args()
+    chosen = {name: variant for name, variant in VARIANTS.items() if given.only in name}
+    if not chosen:
+        raise OptionError(f"no variant has {given.only} in its name: {'; '.join(VARIANTS)}")
     lines = []
-    for line in table({n: v for n, v in VARIANTS.items() if given.only in n}, given.samples, given.length):
+    for line in table(chosen, given.samples, given.length):
         lines.append(line)
         print(line, flush=True)
-    (FOLDER / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if chosen == VARIANTS:
+        (FOLDER / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

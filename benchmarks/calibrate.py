@@ -3,8 +3,9 @@
     python benchmarks/calibrate.py --haystack novel.md
 
 Reads needles hidden in a text that neither training nor results use, and questions of the training split among
-paragraphs of the training side, with the gate open and every first token's probability noted. Prints, for each
-threshold, how many needed changes it lets through and how many needless ones a million tokens.
+paragraphs of the training side, once, with the gate open, no sieve, and every first token's probability noted. Prints,
+for each threshold, at how many of the chunks that hold a part of a fact the model would change the memory, and how
+many changes there would be elsewhere. What a memory would have become with another gate is not looked at.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from measuring import plainly
 from memagent import Reader
 from memagent.cli.options import Tokens
 from memagent.models import ModelOptions, open_model
@@ -51,54 +53,56 @@ def problems(haystack: str, tokens: int, samples: int) -> Iterator[Problem]:
         yield build(corpus, 700 + index, tokens=tokens, tokenizer=tokenizer, seed=77)
 
 
-async def changes(model: Model, problem: Problem, settings: Settings) -> tuple[list[Change], int]:
-    """The changes of one reading, and its tokens."""
+async def changes(model: Model, problem: Problem, settings: Settings) -> tuple[list[Change], int, int]:
+    """The changes of one reading, how many of its chunks hold a part of a fact, and its tokens."""
     turns: list[Turn] = []
 
     def note(progress: Progress) -> None:
         turns.extend([progress.turn] if progress.turn else [])
 
     reading = await Reader(model, settings, on_progress=note).read(problem.document(), problem.question)
-    found = [
-        Change(turn.sure or 0.0, not needless(problem, [(turn.start, turn.end)]))
-        for turn in turns
-        if turn.outcome in ("add", "write")
-    ]
-    return found, reading.coverage.document_tokens
+    needed = [not needless(problem, [(turn.start, turn.end)]) for turn in turns]
+    pairs = zip(turns, needed, strict=True)
+    found = [Change(turn.sure or 0.0, held) for turn, held in pairs if turn.outcome in ("add", "write")]
+    return found, sum(needed), reading.coverage.document_tokens
 
 
-def table(found: Sequence[Change], tokens: int) -> Iterator[str]:
+def table(found: Sequence[Change], facts: int, tokens: int) -> Iterator[str]:
     """A line for each threshold."""
-    needed = sum(one.needed for one in found)
-    yield "| gate | needed changes let through | needless ones | a million tokens |"
+    yield "| gate | changes at chunks with a part of a fact | at others | a million tokens |"
     yield "|---|---|---|---|"
     for gate in THRESHOLDS:
         through = [one for one in found if one.sure >= gate]
         false = sum(not one.needed for one in through)
-        yield f"| {gate} | {sum(one.needed for one in through)} of {needed} | {false} | {1e6 * false / tokens:,.0f} |"
+        yield f"| {gate} | {sum(one.needed for one in through)} of {facts} | {false} | {1e6 * false / tokens:,.0f} |"
 
 
-async def main() -> None:
-    """Read and print."""
+def main() -> None:
+    """See the module."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--adapter", help="default: the one in the box")
     parser.add_argument("--haystack", required=True)
     parser.add_argument("--tokens", default="16k")
     parser.add_argument("--samples", type=int, default=4, help="problems of each of the four tasks")
     parser.add_argument("--chunk-tokens", type=int)
-    given = parser.parse_args()
+    asyncio.run(measure(parser.parse_args()))
+
+
+async def measure(given: argparse.Namespace) -> None:
+    """Read and print."""
+    asked = list(problems(given.haystack, Tokens().convert(given.tokens, None, None), given.samples))
     model = await open_model(ModelOptions(adapter=given.adapter))
-    settings = replace(Settings(gate=OPEN), chunk_tokens=given.chunk_tokens)
+    settings = Settings(gate=OPEN, sift=0.0, chunk_tokens=given.chunk_tokens)
     found: list[Change] = []
-    tokens = 0
-    for problem in problems(given.haystack, Tokens().convert(given.tokens, None, None), given.samples):
-        more, length = await changes(model, problem, settings)
-        found, tokens = found + more, tokens + length
+    facts = tokens = 0
+    for problem in asked:
+        more, held, length = await changes(model, problem, settings)
+        found, facts, tokens = found + more, facts + held, tokens + length
         false = sum(not one.needed for one in more)
         print(f"{problem.task}: {len(more)} changes, {false} of them needless, in {length} tokens", flush=True)
-    print(*table(found, tokens), sep="\n")
+    print(*table(found, facts, tokens), sep="\n")
     await model.aclose()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    plainly(main)

@@ -1,7 +1,11 @@
 """Twenty questions about the default document, none of them trained on: how many are answered, with what evidence.
 
     python benchmarks/questions.py                         # the reader in the box, one pass for all questions
-    memagent eval benchmarks/language-reference.jsonl --protocols gated --baseline no-context,bm25 …  # beside it
+    python benchmarks/questions.py --sift 0                # the same, not sentence by sentence
+    memagent eval benchmarks/language-reference.jsonl --model local:smollm2-135m \
+      --protocols none --baseline no-context,bm25 -o runs/beside
+
+The document is the one of `make ask`.
 
 Half of the questions are worded so that no sentence of the document has more than one of their content words, and the
 sentence that answers none (tests/test_questions.py). An answer is right if it contains an accepted one; evidence is
@@ -15,6 +19,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from measuring import plainly
 from memagent import Reader
 from memagent.models import ModelOptions, open_model
 from memagent.reading import Reading, Settings
@@ -46,22 +51,30 @@ def summary(problems: Sequence[Problem], readings: Sequence[Reading]) -> str:
     parts = []
     for kind in ("plain", "paraphrased"):
         mine = [one for one in found if one[0] == kind]
-        both = sum(right and shown for _, right, shown in mine)
-        parts.append(f"{kind}: {sum(right for _, right, _ in mine)} of {len(mine)} right, {both} with right evidence")
+        right, shown, both = (sum(test) for test in zip(*((r, s, r and s) for _, r, s in mine), strict=True))
+        parts.append(
+            f"{kind}: {right} of {len(mine)} right, {both} of these with right evidence, {shown} with it in all"
+        )
     return "; ".join(parts)
 
 
-async def main() -> None:
+def main() -> None:
     """Read once for all questions."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--adapter", help="default: the one in the box")
     parser.add_argument("--model", default="local")
     parser.add_argument("--gate", type=float)
-    given = parser.parse_args()
+    parser.add_argument("--sift", type=float)
+    asyncio.run(measure(parser.parse_args()))
+
+
+async def measure(given: argparse.Namespace) -> None:
+    """Read and print."""
     problems = jsonl.read(QUESTIONS)
+    document = problems[0].document()
     model = await open_model(ModelOptions(model=given.model, adapter=given.adapter))
-    reader = Reader(model, Settings(protocol="gated", gate=given.gate))
-    readings = await reader.read_all(problems[0].document(), [problem.question for problem in problems])
+    reader = Reader(model, Settings(protocol="gated", gate=given.gate, sift=given.sift))
+    readings = await reader.read_all(document, [problem.question for problem in problems])
     print("| kind | question | answer | right | evidence | changes |", "|---|---|---|---|---|---|", sep="\n")
     for problem, reading in zip(problems, readings, strict=True):
         print(row(problem, reading))
@@ -70,4 +83,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    plainly(main)

@@ -20,7 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablations import evaluate
+from measuring import evaluate, plainly
+from memagent.errors import OptionError
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import draw_curve
 from memagent.evaluation.reporting.markdown import markdown
@@ -125,19 +126,27 @@ def kept() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def cells() -> Iterator[tuple[Stretch, Method, str]]:
+    """The grid, where there are weights for it."""
+    for stretch in GRID:
+        for method in METHODS:
+            if method.name in stretch.methods and method.there:
+                yield from ((stretch, method, task) for task in stretch.tasks)
+
+
+def words_of(method: Method, task: str, stretch: Stretch) -> set[str]:
+    """What picks a cell."""
+    return {*method.name.split(), task, stretch.length}
+
+
 def missing(only: Sequence[str] = ()) -> Iterator[tuple[Stretch, Method, str, int]]:
     """What is still to be measured of what has these words: a stretch, a method, a task, how many problems of it."""
     known = {(one["model"], one["method"], one["task"], one["label"], int(one["index"])) for one in kept()}
-    for stretch in GRID:
-        for method in METHODS:
-            if method.name not in stretch.methods or not method.there:
-                continue
-            samples = max(1, round(stretch.samples * method.share))
-            for task in stretch.tasks:
-                wanted = {(method.model, method.name, task, stretch.length, index) for index in range(samples)}
-                named = set(only) <= {*method.name.split(), task, stretch.length}
-                if named and not wanted <= known:
-                    yield stretch, method, task, samples
+    for stretch, method, task in cells():
+        samples = max(1, round(stretch.samples * method.share))
+        wanted = {(method.model, method.name, task, stretch.length, index) for index in range(samples)}
+        if set(only) <= words_of(method, task, stretch) and not wanted <= known:
+            yield stretch, method, task, samples
 
 
 def suite(task: str) -> list[str]:
@@ -150,7 +159,7 @@ def measure(stretch: Stretch, method: Method, task: str, samples: int) -> None:
     folder = RUNS / method.model / f"{method.name}-{task}-{stretch.length}-{samples}".replace(" ", "-")
     baseline = [] if method.protocol else ["--baseline", method.name]
     found = evaluate(folder, *suite(task), "--lengths", stretch.length, "--limit", samples, "--at-once", AT_ONCE,
-                     "--protocols", method.protocol or "gated", *baseline, *method.options)  # fmt: skip
+                     "--protocols", method.protocol or "none", *baseline, *method.options)  # fmt: skip
     wanted = method.protocol or method.name
     keep(method, task, stretch.length, [one for one in found if one.method == wanted])
 
@@ -174,11 +183,17 @@ def keep(method: Method, task: str, label: str, found: Sequence[Outcome]) -> Non
 
 def run(minutes: float, only: Sequence[str]) -> None:
     """Measure what is missing, until it is done or the time is up."""
+    if not any(set(only) <= words_of(method, task, stretch) for stretch, method, task in cells()):
+        raise OptionError(
+            f"no cell has all of {', '.join(only)}: give words of a method, a task or a length, as vt or 64k"
+        )
     until = time.monotonic() + 60 * minutes
     while time.monotonic() < until and (cell := next(missing(only), None)) is not None:
         stretch, method, task, samples = cell
         print(f"== {method.name}: {task} at {stretch.length}, {samples} problems", flush=True)
         measure(*cell)
+        if cell == next(missing(only), None):
+            raise OptionError(f"{task} at {stretch.length} has fewer than {samples} problems to measure")
 
 
 def outcomes() -> Iterator[Outcome]:
@@ -222,7 +237,7 @@ def report() -> None:
     """The page and the picture."""
     measured = list(outcomes())
     if not measured:
-        raise SystemExit(f"nothing is measured yet with these weights in {KEPT}: run it first")
+        raise OptionError(f"nothing is measured yet with these weights in {KEPT}: run it first")
     table = Table.of(measured, [])
     about = [
         "made by python benchmarks/results.py report from benchmarks/results.csv",
@@ -249,4 +264,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

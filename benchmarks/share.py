@@ -13,22 +13,25 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablations import evaluate
+from measuring import evaluate, plainly
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.statistics import Estimate, interval, paired
 from memagent.models.adapters import read_adapter
-from results import AT_ONCE, HELD, suite
+from results import AT_ONCE, suite
 
 RUNS = Path("runs/share")
 TASKS = ("niah_multikey_3", "niah_multiquery", "niah_multivalue", "vt", "ruler-hqa")
 
 
-def read(adapter: Path, task: str, length: str, samples: int, *, reread: bool) -> list[Outcome]:
+def read(adapter: Path, task: str, given: argparse.Namespace) -> list[Outcome]:
     """What an adapter makes of one task, measured where it is missing."""
-    held = "".join(HELD).replace("--", "-")
-    folder = RUNS / read_adapter(adapter).sha256[:12] / f"{task}-{length}-{samples}{'-reread' if reread else ''}{held}"
-    how = ["--protocols", "gated", *HELD, "--reread" if reread else "--no-reread", "--at-once", AT_ONCE]
-    return evaluate(folder, *suite(task), "--lengths", length, "--limit", samples, "--adapter", adapter, *how)
+    reread = "--reread" if given.reread else "--no-reread"
+    how = ["--gate", given.gate, "--verbatim", "--sift", given.sift, reread]
+    named = f"{task}-{given.length}-{given.samples}-gate{given.gate}-sift{given.sift}{reread.removeprefix('-')}"
+    return evaluate(
+        RUNS / read_adapter(adapter).sha256[:12] / named, *suite(task), "--lengths", given.length, "--limit",
+        given.samples, "--adapter", adapter, "--protocols", "gated", "--at-once", AT_ONCE, *how,
+    )  # fmt: skip
 
 
 def differences(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[float]:
@@ -54,18 +57,17 @@ def main() -> None:
     parser.add_argument("--after", type=Path, required=True)
     parser.add_argument("--length", default="2k")
     parser.add_argument("--samples", type=int, default=80, help="problems of each task")
-    parser.add_argument(
-        "--reread", action=argparse.BooleanOptionalAction, default=True, help="as `memagent eval` has it"
-    )
+    parser.add_argument("--gate", type=float, default=0.8, help="this and the next two are `memagent eval`'s")
+    parser.add_argument("--sift", type=float, default=0.9)
+    parser.add_argument("--reread", action=argparse.BooleanOptionalAction, default=True)
     given = parser.parse_args()
+    for adapter in (given.before, given.after):
+        read_adapter(adapter)  # what is missing shows before hours of work
     scores: dict[str, list[list[float]]] = defaultdict(list)
     print(f"\n| task at {given.length} | n | warm start | with RL | difference, paired | false changes a million |")
     print("|---|---|---|---|---|---|")
     for task in TASKS:
-        before, after = (
-            read(adapter, task, given.length, given.samples, reread=given.reread)
-            for adapter in (given.before, given.after)
-        )
+        before, after = (read(adapter, task, given) for adapter in (given.before, given.after))
         changes = differences(before, after)
         for name, values in (("before", [one.score for one in before]), ("after", [one.score for one in after])):
             scores[name].append(values)
@@ -78,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

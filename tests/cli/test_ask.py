@@ -84,6 +84,12 @@ def test_a_folder_says_what_it_skips(ask, endpoint, book):
     assert "skipped image.bin" in result.err
 
 
+def test_a_dry_run_names_the_calls_that_it_cannot_foresee(ask, book):
+    given = (book, "-q", "What is Key 3?", "--dry-run")
+    assert "second looks of --sift, --reread" in ask(*given, "--protocol", "gated", "--sift", "0.9", "--reread").out
+    assert "second looks" not in ask(*given).out
+
+
 def test_dry_run_asks_nothing(ask, endpoint, book):
     result = ask(book, "-q", "What is Key 3?", "--dry-run", "--price", "1,2")
     assert result.status == 0

@@ -15,7 +15,7 @@ from memagent.models.scripted import tagged
 from memagent.reading import Journal, Settings
 from memagent.reading.doubts import passage, taken
 from memagent.reading.memory import settle
-from memagent.reading.protocols import Update
+from memagent.reading.protocols import NO_MEMORY, Update
 from memagent.reading.quotes import quoted
 from memagent.reading.turns import REREADS
 
@@ -32,6 +32,9 @@ words = ScriptedModel(lambda request: "").tokenizer
     [
         (NUMBER, NUMBER, 1),
         (NUMBER.replace("5930217", "5930271"), NUMBER, 0),  # a slip in copying
+        (NUMBER[:-3], NUMBER, 0),  # half a number
+        ("59302", "", 0),
+        ("5930217", "5930217", 1),
         ("Nobody has seen its owner for years.", "Nobody has seen its owner for years.", 1),  # wrapped there
         ("Nobody has ever seen its owner for years.", "Nobody has seen its owner for years.", 0),
         ("The moon is made of cheese.", "", 0),
@@ -49,20 +52,32 @@ def test_quotes_are_the_sections_own_words(reply, text, exact):
 @pytest.mark.parametrize("outcome", ["keep", "done", "empty", "malformed"])
 def test_what_changes_nothing_is_taken_as_it_is(outcome):
     update = Update(outcome, "text")
-    assert taken(update, SECTION, sure=0.1, gate=0.9, verbatim=True).update == update
+    assert taken(update, SECTION, "", sure=0.1, gate=0.9, verbatim=True).update == update
 
 
 def test_a_change_below_the_gate_keeps():
-    held = taken(Update("write", "x"), SECTION, sure=0.8, gate=0.9, verbatim=False)
+    held = taken(Update("write", "x"), SECTION, "", sure=0.8, gate=0.9, verbatim=False)
     assert (held.update.outcome, held.doubt) == ("keep", "unsure")
-    assert taken(Update("write", "x"), SECTION, sure=0.9, gate=0.9, verbatim=False).doubt is None
-    assert taken(Update("write", "x"), SECTION, sure=None, gate=0.9, verbatim=False).doubt is None
+    assert taken(Update("write", "x"), SECTION, "", sure=0.9, gate=0.9, verbatim=False).doubt is None
+    assert taken(Update("write", "x"), SECTION, "", sure=None, gate=0.9, verbatim=False).doubt is None
 
 
 def test_an_addition_that_is_no_quote_keeps_only_where_quotes_are_asked_for():
     update = Update("add", "The moon is made of cheese.")
-    assert taken(update, SECTION, sure=None, gate=0.0, verbatim=True).doubt == "ungrounded"
-    assert taken(update, SECTION, sure=None, gate=0.0, verbatim=False).update == update
+    assert taken(update, SECTION, "", sure=None, gate=0.0, verbatim=True).doubt == "ungrounded"
+    assert taken(update, SECTION, "", sure=None, gate=0.0, verbatim=False).update == update
+
+
+def test_a_new_memory_comes_down_to_quotes_of_the_old_one_and_of_the_section():
+    memory, slip = "It is night.", NUMBER.replace("5930217", "5930271")
+    update = Update("write", f"{memory}\n{slip}\nThe moon is made of cheese.")
+    held = taken(update, SECTION, memory, sure=None, gate=0.0, verbatim=True)
+    assert (held.update.outcome, held.update.text) == ("write", f"{memory}\n{NUMBER}")
+    invented = taken(
+        Update("write", "The moon is made of cheese."), SECTION, memory, sure=None, gate=0.0, verbatim=True
+    )
+    assert (invented.update.outcome, invented.doubt) == ("keep", "ungrounded")
+    assert taken(update, SECTION, memory, sure=None, gate=0.0, verbatim=False).update == update
 
 
 def test_a_passage_is_the_quotes_and_what_stands_around_them():
@@ -85,6 +100,13 @@ def test_a_full_memory_lets_the_least_sure_lines_go():
     unsure, trimmed = settle(new, old, budget, words, sure=sure, surety=0.5)
     assert unsure.startswith(old) and trimmed
     assert settle(new, old, budget * 2, words, sure=sure, surety=0.5) == (f"{old}\nten eleven twelve", False)
+
+
+def test_what_would_not_fit_even_so_costs_no_line():
+    old, sure = "one two three four five six\nseven eight", {"seven eight": 0.6}
+    long = Update("add", "nine ten eleven twelve thirteen fourteen.")
+    kept, trimmed = settle(long, old, words.count(old), words, sure=sure, surety=0.9)
+    assert kept.startswith(old) and trimmed
 
 
 def test_a_line_is_not_added_twice():
@@ -185,6 +207,53 @@ def test_a_chunk_is_not_read_for_ever():
     assert held.memory == "\n".join(facts[: 1 + REREADS])
 
 
+def test_a_write_over_the_rest_of_a_chunk_does_not_take_back_what_was_added():
+    def reply(request):
+        section = tagged(request.prompt.text, "section")
+        if section is None:
+            return "\\boxed{red}"
+        return f"Add: {SKY}" if SKY in section else "Write: Someone wrote this anew."
+
+    settings = Settings(protocol="gated", chunk_tokens=80, memory_tokens=40, reread=True)
+    held = Reader(ScriptedModel(reply), settings).read_sync(document(), "How was the sky?")
+    assert held.memory == SKY and (held.tally.add, held.tally.write, held.tally.vain) == (1, 0, 0)
+
+
+def test_a_malformed_reply_has_to_pass_the_gate_too():
+    line = "The sky over the harbour was red."
+
+    class Plain(ScriptedModel):
+        async def generate(self, request):
+            return replace(await super().generate(request), logprobs=(math.log(0.6),))
+
+    for gate, memory, doubted in ((0.5, line, 0), (0.9, NO_MEMORY, 1)):
+        settings = replace(HELD, chunk_tokens=80, gate=gate)
+        reader = Reader(Plain(lambda request: line), settings)
+        held = reader.read_sync(open_document(text=f"{line} It was late."), "What colour had the sky over the harbour?")
+        assert held.memory == memory and (held.tally.malformed, held.tally.doubted) == (1, doubted)
+
+
+class Thinking(Sure):
+    """Its first token is a thought."""
+
+    async def generate(self, request):
+        return replace(await super().generate(request), thinking="hm")
+
+
+class Silent(Sure):
+    """It tells no probabilities."""
+
+    async def generate(self, request):
+        return replace(await super().generate(request), logprobs=None)
+
+
+@pytest.mark.parametrize("model", [Thinking(), Silent()])
+def test_that_no_probability_was_told_is_noted(model):
+    held = Reader(model, replace(HELD, gate=0.9)).read_sync(document(), "How was the sea?")
+    assert SEA in held.memory and "told no probability" in held.notes[-1]
+    assert not Reader(Sure(), replace(HELD, gate=0.9)).read_sync(document(), "How was the sea?").notes
+
+
 @pytest.mark.parametrize("outcome", [TurnRefused("no"), WindowOverflow("too long")])
 def test_what_was_added_stays_where_the_rest_is_refused(outcome):
     class Refusing(Sure):
@@ -222,6 +291,18 @@ def test_a_sieve_is_a_probability(sift):
 def test_one_second_look_is_enough():
     with pytest.raises(OptionError, match="choose one"):
         Settings(protocol="gated", sift=0.9, confirm=True).resolve(ScriptedModel(lambda request: ""))
+
+
+def test_the_second_look_that_is_asked_for_replaces_one_that_is_suggested():
+    sifts, confirms = (
+        ScriptedModel(lambda request: "", suggests={"protocol": "gated", **held})
+        for held in ({"sift": 0.9}, {"confirm": True})
+    )
+    plan = Settings(confirm=True).resolve(sifts)
+    assert plan.confirm and plan.sift == 0
+    plan = Settings(sift=0.8).resolve(confirms)
+    assert plan.sift == 0.8 and not plan.confirm
+    assert Settings(confirm=False).resolve(sifts).sift == 0.9
 
 
 def test_suggestions_hold_for_the_suggested_protocol_and_can_be_unset():

@@ -31,6 +31,13 @@ def test_the_supporting_sentence_is_quoted_where_it_stands():
     assert (evidence.source, evidence.page) == ("harbour.txt", 3)
 
 
+def test_of_sentences_of_the_same_words_the_one_that_says_it_is_quoted():
+    text = "Ann beat Bob. It rained. Bob beat Ann. It rained again. Ann beat Bob."
+    for sentence in ("Ann beat Bob.", "Bob beat Ann."):
+        (found,) = supports(chunk(text), ["t"], "", sentence)
+        assert found.evidence.quote == sentence and found.evidence.start - 1000 == text.index(sentence)
+
+
 def test_what_the_memory_held_before_needs_no_evidence():
     old = "The new owner was Tobias Keller, a grain merchant."
     assert found(old, old + "\nThe weather was bad.") == []

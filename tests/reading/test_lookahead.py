@@ -57,6 +57,22 @@ async def test_any_width_gives_the_same_turns(changes):
         assert await turns_of(Book(40, changes), width) == one_by_one
 
 
+async def test_what_was_tried_in_another_manner_is_tried_again():
+    book, manners = Book(12, set()), []
+
+    async def read(chunk, memory):
+        manners.append((chunk.index, len(accepted) > 6))
+        return await book.read(chunk, memory)
+
+    accepted = []
+    lookahead = Lookahead(book.next_chunk, read, width=8, may_ahead=lambda: True, manner=lambda: len(accepted) > 6)
+    async for turns in lookahead.turns("m"):
+        accepted += turns
+    assert [turn.chunk for turn in accepted] == [str(n) for n in range(12)]
+    last = dict(manners)  # the last try of each
+    assert [last[n] for n in range(12)] == [n > 6 for n in range(12)]
+
+
 async def test_it_is_as_wide_as_allowed_and_no_wider():
     book = Book(64, set())
     await turns_of(book, 8)

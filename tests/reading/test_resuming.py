@@ -12,6 +12,7 @@ from memagent.errors import (
     WindowOverflow,
 )
 from memagent.models import Price, ScriptedModel
+from memagent.models.scripted import tagged
 from memagent.reading.journal import Journal
 from memagent.tokens import ByteEstimate
 
@@ -139,6 +140,39 @@ async def test_a_refused_answer_is_asked_again_on_resume(document, tmp_path):
     reading = await reader.read(document, "Which?", resume=True)
     assert reading.answer == " ".join(FACTS)
     assert len(model.requests) == before + 1
+
+
+async def test_a_filter_that_refuses_much_gives_the_same_at_any_width_and_on_resume(tmp_path):
+    bad, dull = "FORBIDDEN words all over this paragraph, in each sentence of it. ", "Nothing is said of it here. "
+    key = "The key lies under the stair and nobody has looked for it there. "
+    text = "\n\n".join([*[bad * 9] * 3, key * 4 + bad * 5, *[dull * 20] * 3])
+
+    def filtered(stops=False):
+        def reply(request):
+            section = tagged(request.prompt.text, "section")
+            if section is None and stops:
+                raise EndpointDown("down")
+            if section and "FORBIDDEN" in section:
+                raise TurnRefused("filtered")
+            known = "stair" in (tagged(request.prompt.text, "memory") or "stair")
+            return "Add: The key lies under the stair." if section and "stair" in section and not known else "Keep"
+
+        return ScriptedModel(reply)
+
+    def read(model, width, journal=None):
+        settings = Settings(protocol="gated", chunk_tokens=130, memory_tokens=60, read_ahead=width)
+        reader = Reader(model, settings, journal=journal)
+        return reader.read(open_document(text=text), "Where is the key?", resume=True)
+
+    one, eight = await read(filtered(), 1), await read(filtered(), 8)
+    journal = Journal(tmp_path)
+    with pytest.raises(EndpointDown):
+        await read(filtered(stops=True), 8, journal)
+    resumed = await read(filtered(), 8, journal)
+    assert one.coverage.failed > 3
+    assert {(held.memory, held.coverage.failed, held.tally.failed) for held in (one, eight, resumed)} == {
+        (one.memory, one.coverage.failed, one.tally.failed)
+    }
 
 
 async def test_one_answer_that_fails_does_not_cost_the_others_theirs(document, tmp_path):

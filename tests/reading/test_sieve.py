@@ -9,6 +9,7 @@ import pytest
 from memagent import Reader, open_document
 from memagent.errors import StoppedError, TurnRefused
 from memagent.models import ScriptedModel
+from memagent.models.base import Price
 from memagent.models.scripted import tagged
 from memagent.reading import Journal, Settings
 from memagent.reading.protocols import NO_MEMORY
@@ -23,7 +24,7 @@ def sieve(sure, section=SECTION, least=0.9):
     """A sieve whose model is as sure as `sure` says, and what it was asked."""
     asked = []
 
-    async def ask(line, memory):
+    async def ask(line, memory, attempt):
         asked.append((line, memory))
         return sure(line, memory) if callable(sure) else sure.get(line, 0.0)
 
@@ -45,6 +46,17 @@ def test_what_the_model_added_is_left_where_a_sentence_of_its_own_does_not_help(
     found, _ = sieve({KEY: 0.95})
     assert take(found, [OPENING], "It is night.") == {KEY: 0.95}
     assert take(sieve({})[0], [OPENING]) == {}
+
+
+def test_a_word_takes_no_sentences_place():
+    several = "The key is of iron. The key is heavy."
+    found, _ = sieve(lambda line, memory: 0.95, several)
+    assert list(take(found, ["The key is"])) == ["The key is of iron.", "The key is heavy."]  # it is a part of both
+    found, _ = sieve(lambda line, memory: 0.95, KEY)
+    assert list(take(found, ["key"])) == [KEY]
+    number = "The key has the number 5930217."
+    found, _ = sieve(lambda line, memory: 0.95, number)
+    assert number in take(found, [number[:-4]])  # half a number is no part
 
 
 @pytest.mark.parametrize(("sure", "taken"), [(0.985, "under the stair."), (0.95, KEY)])
@@ -91,8 +103,8 @@ HELD = Settings(protocol="gated", chunk_tokens=200, memory_tokens=40, gate=0.8, 
 class Careless(ScriptedModel):
     """Adds the beginning of any text that holds what it is surely `of`, or in part; it is sure of `also` less."""
 
-    def __init__(self, of=(KEY,), also=(), refused="", stops=False):
-        super().__init__(self.reply)
+    def __init__(self, of=(KEY,), also=(), refused="", stops=False, **more):
+        super().__init__(self.reply, **more)
         self.of, self.also, self.refused, self.stops, self.shown = of, also, refused, stops, []
 
     def reply(self, request):
@@ -127,8 +139,18 @@ def test_a_careless_copy_is_mended():
     assert all(len(shown) < 60 for shown in model.shown[1:-1])
 
 
+def test_the_sieve_needs_no_gate():
+    held = read(Careless(of=(DOOR,), also=(KEY,)), replace(HELD, gate=0.0))
+    assert held.memory == DOOR and not held.notes
+
+
 def test_without_probabilities_the_word_decides():
-    assert read(Careless(), replace(HELD, gate=0.0)).memory == KEY
+    class Silent(Careless):
+        async def generate(self, request):
+            return replace(await super().generate(request), logprobs=None)
+
+    held = read(Silent(also=(DOOR,)))
+    assert held.memory == f"{KEY}\n{DOOR}" and "told no probability" in held.notes[-1]
 
 
 def test_nothing_is_added_where_no_sentence_is_sure_enough():
@@ -144,9 +166,37 @@ def test_all_that_is_sure_enough_is_added_at_once_and_the_rest_is_read():
     assert held.usage.model_calls == len(model.shown) and held.tally.vain == 0
 
 
-def test_a_sentence_that_is_refused_is_not_added():
-    held = read(Careless(of=(KEY, DOOR), refused=KEY))
+def test_a_sentence_that_is_refused_twice_is_not_added():
+    held = read(model := Careless(of=(KEY, DOOR), refused=KEY))
     assert held.memory == DOOR and held.coverage.failed == 0
+    assert model.shown.count(KEY) == 2 and held.tally.vain == 0
+
+
+def test_what_was_added_stays_where_no_sentence_that_may_be_looked_at_helps():
+    held = read(Careless(of=(KEY,), refused=KEY))
+    assert held.memory == OPENING and held.tally.doubted == 0
+
+
+def test_an_addition_that_is_there_already_is_no_doubt():
+    settings = replace(HELD, chunk_tokens=16)
+    held = read(Careless(), settings, f"{KEY} It rained, it rained.\n\n{KEY} It snowed, and it snowed.")
+    assert held.memory == KEY and (held.tally.add, held.tally.changed, held.tally.doubted) == (2, 1, 0)
+
+
+def test_a_line_that_does_not_fit_is_looked_at_whole():
+    model = Careless(of=(DOOR, KEY))
+    room = model.tokenizer.count(f"{DOOR}\n{KEY}") - 3
+    settings = replace(HELD, memory_tokens=room, chunk_tokens=model.tokenizer.count(f"{KEY} Quiet.") + 2)
+    held = read(model, settings, f"{DOOR} Quiet.\n\n{KEY} Quiet.")
+    assert held.memory.startswith(DOOR) and held.tally.trimmed == 1
+    assert set(model.shown[1:]) <= {None, "Quiet.", DOOR, KEY, f"{KEY} Quiet."}
+
+
+def test_money_is_spent_on_one_sentence_after_the_other():
+    spent = read(Careless(price=Price(1.0, 1.0))).usage
+    limited = Reader(Careless(price=Price(1.0, 1.0)), HELD, max_cost=spent.cost_usd * 1.5)
+    held = limited.read_sync(open_document(text=TEXT), "Where is the key?")
+    assert held.memory == KEY and held.usage.cost_usd == pytest.approx(spent.cost_usd)
 
 
 def test_each_line_of_a_full_memory_is_as_sure_as_its_sentence():

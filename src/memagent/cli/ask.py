@@ -141,8 +141,11 @@ def print_forecast(found: Forecast, *, as_json: bool) -> None:
     about = "" if found.exact else "about "
     estimated = "" if found.exact else " (estimated: the text is large, or the tokenizer unknown)"
     cost = "" if found.cost_usd_at_most is None else f", ${found.cost_usd_at_most:.4f}"
+    looks = (
+        f"\nand without the second looks of {found.not_counted} where the memory changes" if found.not_counted else ""
+    )
     click.echo(
         f"{about}{found.document_tokens:,} tokens in {found.chunks:,} chunks{estimated}\n"
         f"{found.model_calls:,} calls, at most {found.prompt_tokens_at_most:,} tokens in and "
-        f"{found.completion_tokens_at_most:,} out{cost}, without calls that read-ahead may spend in vain"
+        f"{found.completion_tokens_at_most:,} out{cost}, without calls that read-ahead may spend in vain{looks}"
     )

@@ -16,6 +16,8 @@ from memagent.models.base import NOT_STARTED, Completion, Model, Request
 from memagent.reading.journal import Call, CallStatus, Journal
 from memagent.reading.result import Usage
 
+ATTEMPTS = 2  # how often what a model refuses is asked
+
 
 def digest(text: str) -> str:
     """A short name for a memory or another text, by which calls are keyed."""

@@ -8,7 +8,7 @@ It does not know models, prompts or memories.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from memagent.reading.protocols import Update
 from memagent.reading.quotes import Quotes, quoted
@@ -26,22 +26,25 @@ class Taken:
     doubt: Doubt | None = None
 
 
-def taken(update: Update, section: str, *, sure: float | None, gate: float, verbatim: bool) -> Taken:
-    """What is taken of an update that `section` led to.
+def taken(update: Update, section: str, memory: str, *, sure: float | None, gate: float, verbatim: bool) -> Taken:
+    """What is taken of an update of `memory` that `section` led to.
 
     `sure` is the probability of its first token (None: not known, which is sure enough), `gate` the least that is
-    asked for; with `verbatim` an addition comes down to its quotes.
+    asked for; with `verbatim` an addition comes down to its quotes of the section, a new memory to those of the old one
+    and of the section.
     """
     if update.outcome not in ("add", "write"):
         return Taken(update)
     if sure is not None and sure < gate:
         return Taken(KEEP, doubt="unsure")
-    if update.outcome == "write":
-        return Taken(update)
-    quotes = quoted(section, update.text)
+    added = update.outcome == "add"
+    quotes = quoted(section if added else f"{memory}\n{section}", update.text)
+    counted = quotes if added else Quotes()
     if not verbatim:
-        return Taken(update, quotes)
-    return Taken(Update("add", quotes.text), quotes) if quotes.text else Taken(KEEP, quotes, "ungrounded")
+        return Taken(update, counted)
+    if not quotes.text:
+        return Taken(KEEP, counted, "ungrounded")
+    return Taken(replace(update, text=quotes.text), counted)
 
 
 def without(text: str, quotes: Sequence[str]) -> str:

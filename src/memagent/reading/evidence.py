@@ -67,7 +67,8 @@ class _ChunkIndex:
 
     def __init__(self, text: str) -> None:
         self._spans = sentences(text)
-        self._words = [frozenset(words(text[start:end])) for start, end in self._spans]
+        self._flat = [flat(text[start:end]) for start, end in self._spans]
+        self._words = [frozenset(sentence.split()) for sentence in self._flat]
         self._numbers = [frozenset(_NUMBER.findall(text[start:end])) for start, end in self._spans]
         self._spread = Counter(word for sentence in self._words for word in sentence)
 
@@ -75,21 +76,25 @@ class _ChunkIndex:
         return math.log(1 + len(self._spans) / (1 + self._spread[word])) + 0.05
 
     def best(self, sentence: str, numbers: set[str]) -> tuple[int, int, float] | None:
-        """The one or two neighbouring sentences that carry most of `sentence`, with their share."""
-        wanted = set(words(sentence))
+        """The one or two neighbouring sentences that carry most of `sentence`, with their share.
+
+        Those that say it word for word come first, then the shorter and the earlier.
+        """
+        said, wanted = f" {flat(sentence)} ", set(words(sentence))
         total = sum(map(self._weight, wanted))
-        best: tuple[float, int, int, int] | None = None
+        best: tuple[bool, float, int, int, int] | None = None
         for first in range(len(self._spans)):
             for last in range(first, min(first + 2, len(self._spans))):
                 share = self._share(first, last, wanted, numbers) / total if total else 0.0
                 length = self._spans[last][1] - self._spans[first][0]
                 # A second sentence must earn its place, hence the small fee on it.
-                score = (share - 0.1 * (last - first), -length, first, last)
+                whole = said in f" {' '.join(self._flat[first : last + 1])} "
+                score = (whole, share - 0.1 * (last - first), -length, -first, -last)
                 if share >= BAR and length <= LONGEST and (best is None or score > best):
                     best = score
         if best is None:
             return None
-        _, _, first, last = best
+        first, last = -best[3], -best[4]
         share = self._share(first, last, wanted, numbers) / total
         return self._spans[first][0], self._spans[last][1], share
 

@@ -14,6 +14,9 @@ from memagent.reading.settings import Plan
 class Forecast:
     """Numbers for all problems together. `at_most` figures assume that every reply is as long as allowed.
 
+    They leave out what read-ahead may spend in vain, and the options named by `not_counted`: their calls are made only
+    where the memory changes.
+
     `exact` tells whether the chunks were counted, or estimated from a sample (above 20 MB of text).
     """
 
@@ -25,10 +28,11 @@ class Forecast:
     prompt_tokens_at_most: int
     completion_tokens_at_most: int
     cost_usd_at_most: float | None
+    not_counted: str = ""
 
 
 def forecast(document: Document, model: Model, plan: Plan, problems: list[str]) -> Forecast:
-    """Count what reading `document` for `problems` would take, leaving out read-ahead's vain calls."""
+    """Count what reading `document` for `problems` would take."""
     sizes = [plan.chunk_bytes(model, problem) for problem in problems]
     counted = estimate(
         document,
@@ -53,4 +57,5 @@ def forecast(document: Document, model: Model, plan: Plan, problems: list[str]) 
         prompt_tokens_at_most=prompt,
         completion_tokens_at_most=completion,
         cost_usd_at_most=model.price.of(prompt, completion) if model.price else None,
+        not_counted=", ".join(f"--{name}" for name in ("confirm", "sift", "reread") if getattr(plan, name)),
     )

@@ -1,8 +1,8 @@
 """Read-ahead: the next chunks are tried at once with the memory as it stands.
 
 The run of keeps at the front is accepted, so is the first change; what was tried behind a change saw an
-old memory, is cancelled and tried again. Under greedy decoding in exact arithmetic this gives the turns
-of reading one by one. It does not know prompts, journals or protocols.
+old memory, is cancelled and tried again (as it is where the reader's manner changes). Under greedy decoding in exact
+arithmetic this gives the turns of reading one by one. It does not know prompts, journals or protocols.
 """
 
 from __future__ import annotations
@@ -24,15 +24,24 @@ class Lookahead:
 
     The width in use starts at one, doubles with each chunk that is kept and halves with each change, so
     that a memory that changes at every chunk costs no vain calls. `may_ahead` can forbid trying ahead
-    for the moment (when money is short).
+    for the moment (when money is short). `manner` is what else a try depends on, and what was accepted may change.
     """
 
-    def __init__(self, next_chunk: NextChunk, read: ReadChunk, *, width: int, may_ahead: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        next_chunk: NextChunk,
+        read: ReadChunk,
+        *,
+        width: int,
+        may_ahead: Callable[[], bool],
+        manner: Callable[[], object] = lambda: None,
+    ) -> None:
         self._next_chunk = next_chunk
         self._read = read
         self._most = width
         self._width = 1
         self._may_ahead = may_ahead
+        self._manner = manner
         self._waiting: deque[Chunk] = deque()
         self._tried: deque[tuple[Chunk, asyncio.Task[list[Turn]]]] = deque()
         self._ended = False
@@ -41,6 +50,7 @@ class Lookahead:
         """The accepted turns, a list for each chunk (several where it was split), from `memory` on."""
         try:
             while await self._fill(memory):
+                manner = self._manner()
                 chunk, task = self._tried.popleft()
                 try:
                     accepted = await task
@@ -55,6 +65,8 @@ class Lookahead:
                 else:
                     self._width = min(self._most, self._width * 2)
                 yield accepted
+                if self._manner() != manner:
+                    await self.stop()
         finally:
             await self.stop()
 

@@ -61,12 +61,12 @@ def settle(
 def _less(
     lines: list[str], added: list[str], budget: int, tokenizer: Tokenizer, sure: Mapping[str, float], surety: float
 ) -> list[str]:
-    """The lines without those that leave for `added`."""
+    """The lines without those that leave for `added`; all where it would not fit even so."""
     kept = list(lines)
     while trim("\n".join([*kept, *added]), budget, tokenizer)[1]:
         weakest = min(reversed(kept), key=lambda line: sure.get(line, 1.0), default=None)
         if weakest is None or sure.get(weakest, 1.0) >= surety:
-            break
+            return lines  # what leaves would make too little room
         kept.remove(weakest)
     return kept
 

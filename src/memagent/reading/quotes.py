@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from memagent.reading.words import one_line, sentences
+from memagent.reading.words import one_line, sentences, stands_in
 
 ALIKE = 0.8  # the least share of characters that a line and its quote have in common
 MOST = 3  # sentences of a quote
@@ -29,9 +29,9 @@ def quoted(section: str, reply: str) -> Quotes:
     """The quotes of `section` that the lines of `reply` mean; `text` is empty where there is none."""
     lines = [line.strip() for line in reply.split("\n") if line.strip()]
     flat = one_line(section)
-    found = [line if one_line(line) in flat else _nearest(section, line) for line in lines]
-    exact = sum(one_line(line) in flat for line in lines)
-    return Quotes("\n".join(dict.fromkeys(quote for quote in found if quote)), len(lines), exact)
+    said = [stands_in(flat, one_line(line)) for line in lines]
+    found = [line if there else _nearest(section, line) for line, there in zip(lines, said, strict=True)]
+    return Quotes("\n".join(dict.fromkeys(quote for quote in found if quote)), len(lines), sum(said))
 
 
 def _nearest(section: str, line: str) -> str:

@@ -32,7 +32,7 @@ class Requests:
             thinking_tokens=self._plan.thinking_tokens,
             sampling=self._plan.sampling(turn),
             one_token=self.wording.one_token,
-            logprobs=self._plan.gate > 0,
+            logprobs=self._plan.gate > 0 or self._plan.sift > 0,
         )
         return request, tags
 

@@ -52,7 +52,7 @@ class Turn:
     disarmed; `error` says why a failed turn failed. `sure` is the probability of the reply's first token, where the
     model was asked for it. `quotes` counts the lines of an addition and those of them that the chunk says to the
     letter. `doubted` says what held a change back. `sure_of` holds how sure the lines are that it added, where it is
-    known.
+    known. `added` is what a reply adds, before it has to fit the memory.
     """
 
     chunk: str
@@ -70,6 +70,7 @@ class Turn:
     quotes: tuple[int, int] = (0, 0)
     doubted: Doubt | None = None
     sure_of: dict[str, float] = field(default_factory=dict)
+    added: str = ""
 
 
 @dataclass(slots=True)

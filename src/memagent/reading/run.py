@@ -86,7 +86,13 @@ class Run:
         """Take in all chunks, or as many as the exit gate asks for; `leave` tells that no more are wanted."""
         self._on_progress(Progress(self, None))
         width = self.plan.read_ahead if self._requests.wording.can_keep else 1
-        lookahead = Lookahead(self._behind_start(next_chunk), self._chunks.read, width=width, may_ahead=self._may_ahead)
+        lookahead = Lookahead(
+            self._behind_start(next_chunk),
+            self._chunks.read,
+            width=width,
+            may_ahead=self._may_ahead,
+            manner=lambda: self._chunks.patient,
+        )
         async with contextlib.aclosing(lookahead.turns(self.memory)) as accepted:
             async for turns in accepted:
                 for turn in turns:
@@ -145,10 +151,15 @@ class Run:
             reading_id=self.reading_id,
             settings={"model": self._model.name, **asdict(self.plan)},
             tally=self.tally,
-            notes=tuple(self._model.notes),
+            notes=(*self._model.notes, *self._untold()),
             reply=reply,
             cut_off=cut_off,
         )
+
+    def _untold(self) -> list[str]:
+        """That probabilities were to decide and were not told."""
+        many = self._chunks.untold
+        return [f"the model told no probability of {many} replies: --gate and --sift let them pass"] if many else []
 
     def _accept(self, turn: Turn) -> None:
         self.memory, self.position = turn.memory, turn.end

@@ -63,8 +63,9 @@ class Settings:
             read_ahead=self._size("read_ahead", model, 1),
             gate=float(self._held("gate", model)),
             verbatim=bool(self._held("verbatim", model)),
-            confirm=bool(self._held("confirm", model)),
-            sift=float(self._held("sift", model)),
+            # Of the two second looks the one that was asked for takes the place of one that is suggested.
+            confirm=bool(self._held("confirm", model)) and (not self.sift or bool(self.confirm)),
+            sift=float(self._held("sift", model)) if not self.confirm or self.sift else 0.0,
             reread=bool(self._held("reread", model)),
             **{name: getattr(self, name) for name in _AS_GIVEN},
         )

@@ -6,29 +6,35 @@ A small model finds the section that holds a fact far more surely than it copies
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+from memagent.reading.asking import ATTEMPTS
 from memagent.reading.protocols import NO_MEMORY
 from memagent.reading.together import together
-from memagent.reading.words import one_line, sentences, words
+from memagent.reading.words import one_line, sentences, stands_in, words
 
 EVEN = 0.5  # the least probability of a line of the model's own that is asked about with the memory
 AS_SURE = 0.99  # of a longer candidate's probability: a part with so much says the same
 
-# The probability with which a text would be added to a memory.
-Ask = Callable[[str, str], Awaitable[float]]
+FEWEST = 3  # words of a part that takes its sentence's place
+
+# The probability with which a text would be added to a memory, asked so many times before; None: refused.
+Ask = Callable[[str, str, int], Awaitable[float | None]]
 
 
 class Sieve:
     """The sentences of one `section`, of which those are taken that would be added.
 
-    That takes a probability of `least`. `calls` counts what was asked.
+    That takes a probability of `least`. `calls` counts what was asked, `refused` the sentences that the
+    model would not look at: they are not taken. Where money is short all is asked `one_by_one`.
     """
 
-    def __init__(self, section: str, ask: Ask, least: float) -> None:
-        self.calls = 0
+    def __init__(self, section: str, ask: Ask, least: float, *, one_by_one: bool = False) -> None:
+        self.calls = self.refused = 0
         self._ask = ask
         self._least = least
+        self._one_by_one = one_by_one
+        self._answers: dict[tuple[str, str], float] = {}
         # The probabilities with no memory; None: not asked yet.
         self._alone: dict[str, float | None] = dict.fromkeys(
             line for start, end in sentences(section) if words(line := one_line(section[start:end]))
@@ -48,34 +54,57 @@ class Sieve:
         taken = _distinct({line: sure for line, sure in alone.items() if line not in known}, own, self._least)
         for line in own:
             lines = [*known, *taken]
-            if lines and not any(line in other for other in lines) and not any(other in line for other in taken):
+            if lines and not any(stands_in(other, line) for other in lines) and not _overlaps(line, taken):
                 sure = await self._asked(line, "\n".join(lines))
                 taken |= {line: sure} if sure >= EVEN else {}
-        self._said |= {line for line in self._alone if any(part in line or line in part for part in taken)}
+        self._said |= {line for line in self._alone if _overlaps(line, taken)}
         return taken
 
     async def _look(self, own: Sequence[str]) -> dict[str, float]:
         """The probabilities of all that is left, and of `own` lines, by themselves."""
         self._alone = {**dict.fromkeys(own), **self._alone}
         unknown = [line for line, sure in self._alone.items() if sure is None]
-        found = await together([self._asked(line, NO_MEMORY) for line in unknown])
+        asked = [self._asked(line, NO_MEMORY) for line in unknown]
+        found = [await one for one in asked] if self._one_by_one else await together(asked)
         self._alone |= dict(zip(unknown, found, strict=True))
         return {line: sure for line, sure in self._alone.items() if sure is not None and line not in self._said}
 
     async def _asked(self, line: str, memory: str) -> float:
-        self.calls += 1
-        return await self._ask(line, memory)
+        if (line, memory) not in self._answers:
+            self._answers[line, memory] = await self._answer(line, memory)
+        return self._answers[line, memory]
+
+    async def _answer(self, line: str, memory: str) -> float:
+        for attempt in range(ATTEMPTS):
+            self.calls += 1
+            sure = await self._ask(line, memory, attempt)
+            if sure is not None:
+                return sure
+        self.refused += 1
+        return 0.0
 
 
 def _distinct(alone: Mapping[str, float], own: Sequence[str], least: float) -> dict[str, float]:
-    """Of those with a probability of `least` all that do not overlap, in their order: of two the surer, or the shorter.
+    """Of those with a probability of `least` all that do not overlap, in their order: of two the surer.
 
-    The shorter is the model's own, if it is as sure as the sentence that it stands in.
+    But a part of a sentence, which is the model's `own`, takes its place only where it can stand for it.
     """
     passed = {line: sure for line, sure in alone.items() if sure >= least}
+    wholes = {part: [line for line in passed if line != part and stands_in(line, part)] for part in own}
+    out = {_left_out(part, wholes[part], passed) for part in own if part in passed and wholes[part]}
     taken: list[str] = []
     for line in sorted(passed, key=passed.__getitem__, reverse=True):
-        shorter = any(part != line and part in line and passed.get(part, 0) >= AS_SURE * passed[line] for part in own)
-        if not shorter and not any(line in other or other in line for other in taken):
+        if line not in out and not _overlaps(line, taken):
             taken.append(line)
     return {line: sure for line, sure in passed.items() if line in taken}
+
+
+def _left_out(part: str, wholes: Sequence[str], sure: Mapping[str, float]) -> str:
+    """The sentence that `part` stands for: as sure, and a part of it alone; else `part`."""
+    stands = len(wholes) == 1 and len(words(part)) >= FEWEST and sure[part] >= AS_SURE * sure[wholes[0]]
+    return wholes[0] if stands else part
+
+
+def _overlaps(line: str, taken: Iterable[str]) -> bool:
+    """Whether it is a part of one of those, or has one for a part."""
+    return any(stands_in(other, line) or stands_in(line, other) for other in taken)

@@ -13,7 +13,7 @@ from memagent.documents import split
 from memagent.documents.base import Chunk
 from memagent.errors import OptionError, TurnRefused, WindowOverflow
 from memagent.models.base import Completion, Model
-from memagent.reading.asking import Asker, digest
+from memagent.reading.asking import ATTEMPTS, Asker, digest
 from memagent.reading.doubts import passage, taken, without
 from memagent.reading.evidence import grounded, supports
 from memagent.reading.memory import settle
@@ -23,7 +23,6 @@ from memagent.reading.result import Turn
 from memagent.reading.settings import Plan
 from memagent.reading.sieve import Sieve
 
-ATTEMPTS = 2  # how often a refused chunk is asked
 SPLITS = 3  # a chunk still refused is halved at most so often before it counts as failed
 RECUTS = 32  # a chunk that overflows the window is halved as often as it takes
 SHORTEST = 200  # characters below which a chunk is not cut any further
@@ -34,12 +33,16 @@ REREADS = 3  # how often, at most, what is left of a chunk is read after an addi
 
 
 class Turns:
-    """Reads single chunks for `problem`. `sure` holds how sure lines of the memory are, where it is known."""
+    """Reads single chunks for `problem`. `sure` holds how sure lines of the memory are, where it is known.
+
+    `untold` counts the replies whose probability decides and was not told.
+    """
 
     def __init__(
         self, problem: str, plan: Plan, model: Model, asker: Asker, requests: Requests, sources: tuple[str, ...]
     ) -> None:
         self.sure: dict[str, float] = {}
+        self.untold = 0
         self._problem = problem
         self._plan = plan
         self._tokenizer = model.tokenizer
@@ -56,12 +59,17 @@ class Turns:
         for turn in turns:
             self.sure |= turn.sure_of
 
+    @property
+    def patient(self) -> bool:
+        """Whether a refused chunk is asked about again; it is not behind many that were refused whole."""
+        return self._refused_in_a_row < PATIENCE
+
     async def read(self, chunk: Chunk, memory: str) -> list[Turn]:
         """Read one chunk: a refusal is asked a second time, then the halves are read one after the other."""
         if not chunk.text.strip() and self._wording.can_keep:
             return [_kept_unasked(chunk, memory)]
         request, tags = self._requests.update(self._shown(chunk), memory, turn=chunk.index)
-        patient = self._refused_in_a_row < PATIENCE
+        patient = self.patient
         for attempt in range(ATTEMPTS if patient else 1):
             try:
                 completion = await self._asker.ask(_place(chunk), memory, request, attempt)
@@ -90,7 +98,8 @@ class Turns:
             return [failed]
         first, second = split(chunk, self._tokenizer)
         turns = await self.read(first, memory)
-        turns += await self.read(second, turns[-1].memory)
+        if turns[-1].outcome != "done":
+            turns += await self.read(second, turns[-1].memory)
         return [replace(turns[0], calls=turns[0].calls + calls), *turns[1:]]
 
     def _shown(self, chunk: Chunk) -> str:
@@ -102,17 +111,14 @@ class Turns:
 
     def _turn(self, chunk: Chunk, memory: str, completion: Completion, *, tags: int, calls: int) -> Turn:
         update = self._requests.told(completion.text)
-        sure = math.exp(completion.logprobs[0]) if completion.logprobs and self._plan.gate else None
-        held = taken(update, chunk.text, sure=sure, gate=self._plan.gate, verbatim=self._plan.verbatim)
-        settled = held.update
-        if update.outcome == "malformed":
-            found = grounded(chunk, self._sources, self._problem, memory, update.text)
-            settled = Update("add", found) if found else update
+        sure = self._sureness(completion) if self._plan.gate else None
+        wanted = self._trusted(update, chunk, memory)
+        held = taken(wanted, chunk.text, memory, sure=sure, gate=self._plan.gate, verbatim=self._plan.verbatim)
         surety = 1.0 if sure is None else sure
         after, trimmed = settle(
-            settled, memory, self._plan.memory_tokens, self._tokenizer, sure=self.sure, surety=surety
+            held.update, memory, self._plan.memory_tokens, self._tokenizer, sure=self.sure, surety=surety
         )
-        cut_off = held.update.outcome in ("add", "write") and completion.finish == "length"
+        cut_off = update.outcome in ("add", "write") and held.doubt is None and completion.finish == "length"
         turn = Turn(
             chunk=chunk.name,
             start=chunk.start,
@@ -125,8 +131,23 @@ class Turns:
             sure=sure,
             quotes=(held.quotes.lines, held.quotes.exact),
             doubted=held.doubt,
+            added=held.update.text if held.update.outcome == "add" else "",
         )
         return self._changed(turn, chunk, after, {} if sure is None else dict.fromkeys(_new(memory, after), sure))
+
+    def _trusted(self, update: Update, chunk: Chunk, memory: str) -> Update:
+        """What of a malformed reply may be added; any other as it is."""
+        if update.outcome != "malformed":
+            return update
+        found = grounded(chunk, self._sources, self._problem, memory, update.text)
+        return Update("add", found) if found else update
+
+    def _sureness(self, completion: Completion) -> float | None:
+        """The probability with which a reply began, behind a model's thoughts not known."""
+        if completion.logprobs and not completion.thinking:
+            return math.exp(completion.logprobs[0])
+        self.untold += 1
+        return None
 
     def _changed(self, turn: Turn, chunk: Chunk, after: str, sure_of: Mapping[str, float]) -> Turn:
         """The turn, which left its memory as it was, with the memory `after` it."""
@@ -167,11 +188,11 @@ class Turns:
         """The turn with what the sieve takes in place of what the model added; a write is taken as it is."""
         if turn.outcome != "add" or turn.doubted == "unsure":
             return turn
-        before = sieve.calls
-        lines = await sieve.take(_new(memory, turn.memory), memory)
-        turn = replace(turn, calls=turn.calls + sieve.calls - before)
+        calls, refused = sieve.calls, sieve.refused
+        lines = await sieve.take(_new(memory, turn.added), memory)
+        turn = replace(turn, calls=turn.calls + sieve.calls - calls)
         if not lines:
-            return _taken_back(turn, memory)
+            return turn if sieve.refused > refused or not turn.changed else _taken_back(turn, memory)
         after, trimmed, sure = memory, False, dict(self.sure)
         for line, surety in lines.items():
             update = Update("add", line)
@@ -181,19 +202,18 @@ class Turns:
         return self._changed(kept, chunk, after, lines)
 
     def _sieve(self, chunk: Chunk) -> Sieve:
-        async def sure(text: str, memory: str) -> float:
+        async def sure(text: str, memory: str, attempt: int) -> float | None:
             request, _ = self._requests.update(text, memory, turn=chunk.index)
+            short = replace(request, max_tokens=FIRST_WORDS)
             try:
-                completion = await self._asker.ask(
-                    f"{_place(chunk)}={digest(text)}", memory, replace(request, max_tokens=FIRST_WORDS)
-                )
+                completion = await self._asker.ask(f"{_place(chunk)}={digest(text)}", memory, short, attempt)
             except TurnRefused:
-                return 0.0
-            again = self._requests.told(completion.text)
-            adds = again.outcome in ("add", "write")
-            return math.exp(completion.logprobs[0]) if adds and completion.logprobs else float(adds)
+                return None
+            adds = self._requests.told(completion.text).outcome in ("add", "write")
+            told = self._sureness(completion) if adds else 0.0
+            return 1.0 if told is None else told
 
-        return Sieve(self._shown(chunk), sure, self._plan.sift)
+        return Sieve(self._shown(chunk), sure, self._plan.sift, one_by_one=self._asker.is_bounded)
 
     async def _reread(self, chunk: Chunk, turn: Turn, sieve: Sieve | None) -> Turn:
         """The turn with what the model adds when it reads what is left of the chunk, until it adds nothing.
@@ -212,6 +232,8 @@ class Turns:
             except (TurnRefused, WindowOverflow):
                 return replace(turn, calls=turn.calls + 1)
             more = self._turn(chunk, turn.memory, completion, tags=0, calls=1)
+            if more.outcome != "add":  # a write would take back what was just added
+                return replace(turn, calls=turn.calls + 1)
             more = await self._doubted(chunk, turn.memory, more, sieve)
             turn = _joined(turn, more)
         return turn

@@ -52,6 +52,18 @@ def contains(text: str, part: str) -> bool:
     return bool(wanted) and f" {wanted} " in f" {flat(text)} "
 
 
+def stands_in(text: str, part: str) -> bool:
+    """Whether `part` stands in `text` to the letter, and begins and ends with whole words."""
+    before = r"(?<!\w)" if _joins(part[:1]) else ""
+    after = r"(?!\w)" if _joins(part[-1:]) else ""
+    return bool(part) and re.search(before + re.escape(part) + after, text) is not None
+
+
+def _joins(character: str) -> bool:
+    """Whether a letter or digit next to it belongs to the same word."""
+    return _WORD.fullmatch(character) is not None and not is_glued(character)
+
+
 def substance(text: str) -> set[str]:
     """The words of a text that mean something by themselves."""
     return {word for word in words(text) if _has_substance(word)}

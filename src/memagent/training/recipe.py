@@ -118,17 +118,37 @@ class WarmStart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """How what was learnt is to be read with, as far as that is chosen behind the training (`reading.Settings`).
+
+    The card of the adapter says so, and readers follow it; None says nothing.
+    """
+
+    gate: float | None = None
+    verbatim: bool | None = None
+    confirm: bool | None = None
+    sift: float | None = None
+    reread: bool | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Those that say something."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """What a run writes; none of it changes what is learnt.
 
     A checkpoint is written every `checkpoint` steps, `keep` of them are kept besides the best. `part_mib` bounds its
-    files and the adapter's (0: 256 MiB, and no bound). `adapter_type` is that of the adapter's numbers.
+    files and the adapter's (0: 256 MiB, and no bound). `adapter_type` is that of the adapter's numbers, `reads` what
+    its card tells readers beside protocol and sizes.
     """
 
     checkpoint: int = 1
     keep: int = 2
     part_mib: int = 0
     adapter_type: Literal["fp32", "bf16", "fp16"] = "fp32"
+    reads: Reads = field(default_factory=Reads)
 
     @property
     def part_bytes(self) -> int | None:

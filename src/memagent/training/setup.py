@@ -76,6 +76,7 @@ def prepare(recipe: Recipe, journal: Journal, processes: Processes, report: Call
         policy.shard()
     learner = Learner(policy, recipe.learner, temperature=_temperature(recipe), processes=processes)
     sampler = Sampler(model=actor.model, settings=settings, journal=journal, taking_part=actor.taking_part)
+    replace(recipe.reading, **recipe.output.reads.told()).resolve(actor.model)  # what the card says must be possible
     return Parts(source, policy, actor, sampler, learner, recipe.reading.resolve(actor.model), end_ids)
 
 

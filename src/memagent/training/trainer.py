@@ -272,7 +272,8 @@ class _Run:
                 "steps": self.recipe.steps if best is None else best.steps_done,
                 "tasks": sorted({source.task for source in self.recipe.data}),
                 "adapter": self.recipe.base.adapter,
-            }
+            },
+            **self.recipe.output.reads.told(),
         }
         told = card(self.parts.source, self.parts.plan, about)
         if self.recipe.tuning.rank:

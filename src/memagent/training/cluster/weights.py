@@ -160,4 +160,4 @@ def _card(recipe: Recipe, steps: int) -> dict[str, Any]:
     sizes = {name: getattr(reading, name) for name in ("protocol", "chunk_tokens", "memory_tokens")}
     base = {"base_sha256": locate(recipe.base.name).base_sha256} if recipe.tuning.rank else {}
     about = {"read_ahead": reading.read_ahead or 8, "version": __version__, "trained_on": "verl", "steps": steps}
-    return {"base": recipe.base.name, **base, **sizes, **about}
+    return {"base": recipe.base.name, **base, **sizes, **about, **recipe.output.reads.told()}

@@ -1,0 +1,48 @@
+"""What the long measurements share: commands of ours that go on where they stopped, and errors in one line.
+
+It does not know what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from memagent.errors import MemagentError
+from memagent.evaluation.outcome import Outcome
+
+
+def plainly(main: Callable[[], None]) -> None:
+    """Run a program; what is wrong with its input is one line and status 2."""
+    try:
+        main()
+    except MemagentError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def memagent(*arguments: object) -> None:
+    """A command of ours, shown; ends this program with its status where that is not 0."""
+    shown = [str(argument) for argument in arguments]
+    print("memagent", *shown, flush=True)
+    done = subprocess.run([sys.executable, "-m", "memagent", *shown], check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+def evaluate(folder: Path, *options: object) -> list[Outcome]:
+    """The outcomes of `memagent eval` with these options in `folder`: begun, gone on with, or there already."""
+    if not _finished(folder):
+        resume = ["--resume"] if (folder / "recipe.toml").exists() else []
+        memagent("eval", *options, *resume, "-o", folder)
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Outcome.from_json(json.loads(line)) for line in lines]
+
+
+def _finished(folder: Path) -> bool:
+    """Whether there is a report, and not one on what an evaluation that was stopped had come to."""
+    report = folder / "report.md"
+    return report.exists() and "unfinished: " not in report.read_text(encoding="utf-8")
