@@ -54,6 +54,8 @@ def test_a_word_takes_no_sentences_place():
     assert list(take(found, ["The key is"])) == ["The key is of iron.", "The key is heavy."]  # it is a part of both
     found, _ = sieve(lambda line, memory: 0.95, KEY)
     assert list(take(found, ["key"])) == [KEY]
+    found, _ = sieve(lambda line, memory: 0.95, KEY)
+    assert list(take(found, ["The key lies under"])) == [KEY]  # its beginning lacks what matters
     number = "The key has the number 5930217."
     found, _ = sieve(lambda line, memory: 0.95, number)
     assert number in take(found, [number[:-4]])  # half a number is no part

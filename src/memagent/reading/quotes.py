@@ -1,19 +1,24 @@
 """An addition as a quote: the section's own words in place of a reply's, so that a slip in copying is mended.
 
-What the section does not say in nearly the same words is no quote and is left out. It does not know models, memories
-or protocols.
+What the section does not say in nearly the same words is no quote and is left out. Of an answer only codes are mended.
+It does not know models or protocols.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 
 from memagent.reading.words import one_line, sentences, stands_in
 
 ALIKE = 0.8  # the least share of characters that a line and its quote have in common
 MOST = 3  # sentences of a quote
+NEARLY = 0.9  # the same share of a code
+
+# Identifiers and long numbers, which nobody rounds or rephrases; no dates.
+_CODE = re.compile(r"\b(?=[\w-]*\d)\w[\w-]{10,}\w\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,17 @@ def quoted(section: str, reply: str) -> Quotes:
     said = [stands_in(flat, one_line(line)) for line in lines]
     found = [line if there else _nearest(section, line) for line, there in zip(lines, said, strict=True)]
     return Quotes("\n".join(dict.fromkeys(quote for quote in found if quote)), len(lines), sum(said))
+
+
+def mended(reply: str, memory: str) -> str:
+    """`reply` with the codes of `memory` in place of those that it nearly copied: twelve characters or more, a digit."""
+    known = _CODE.findall(memory)
+
+    def code(found: re.Match[str]) -> str:
+        said = found.group()
+        return said if said in known else next(iter(get_close_matches(said, known, 1, NEARLY)), said)
+
+    return _CODE.sub(code, reply)
 
 
 def _nearest(section: str, line: str) -> str:

@@ -126,7 +126,7 @@ class Reader:
         request = requests.answer(reading.memory, sampling=sampling, max_tokens=max_tokens)
         replies = []
         for completion in await together([self.model.generate(one) for one in seeded(request, count)]):
-            text, answer = requests.answered(completion.text)
+            text, answer = requests.answered(completion.text, reading.memory)
             cut_off = completion.finish == "length"
             replies.append(Reply(text, answer, cut_off, completion.prompt_tokens, completion.completion_tokens))
         return replies

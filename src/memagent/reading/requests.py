@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from memagent.models.base import Request, Sampling
 from memagent.reading.guard import Guard
 from memagent.reading.protocols import Update, parse_answer
+from memagent.reading.quotes import mended
 from memagent.reading.settings import Plan
 
 
@@ -49,7 +50,9 @@ class Requests:
         """What a reply to `update` does to the memory."""
         return self.wording.parse_update(self._guard.restore(reply))
 
-    def answered(self, reply: str) -> tuple[str, str]:
-        """A reply to `answer` in the document's own words, and the part of it that counts."""
+    def answered(self, reply: str, memory: str) -> tuple[str, str]:
+        """A reply to `answer` from `memory` in the document's own words, and the part of it that counts."""
         whole = self._guard.restore(reply)
+        if self._plan.verbatim:
+            whole = mended(whole, memory)
         return whole, parse_answer(whole, self._plan.answer_form)

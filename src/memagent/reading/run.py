@@ -125,7 +125,7 @@ class Run:
         request = self._requests.answer(self.memory, sampling=self.plan.sampling(chunks))
         completion = await self._ask_answer(request)
         self.tally.vain = self.usage.model_calls - self._calls - 1
-        reply, answer = self._requests.answered(completion.text)
+        reply, answer = self._requests.answered(completion.text, self.memory)
         cut_off = completion.finish == "length"
         reading = self._drawn_up(reply, answer, cut_off=cut_off)
         self._journal.finish(self.reading_id, reading.as_json(), turns=self._turns)

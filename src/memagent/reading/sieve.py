@@ -100,9 +100,13 @@ def _distinct(alone: Mapping[str, float], own: Sequence[str], least: float) -> d
 
 
 def _left_out(part: str, wholes: Sequence[str], sure: Mapping[str, float]) -> str:
-    """The sentence that `part` stands for: as sure, and a part of it alone; else `part`."""
-    stands = len(wholes) == 1 and len(words(part)) >= FEWEST and sure[part] >= AS_SURE * sure[wholes[0]]
-    return wholes[0] if stands else part
+    """The sentence that `part` stands for: as sure, the end of it, and a part of no other; else `part`.
+
+    What goes wrong in copying is mostly the end: a beginning alone is as sure, and may lack what matters.
+    """
+    whole = wholes[0]
+    stands = len(wholes) == 1 and whole.endswith(part) and len(words(part)) >= FEWEST
+    return whole if stands and sure[part] >= AS_SURE * sure[whole] else part
 
 
 def _overlaps(line: str, taken: Iterable[str]) -> bool:
