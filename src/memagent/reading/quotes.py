@@ -40,7 +40,7 @@ def quoted(section: str, reply: str) -> Quotes:
 
 
 def mended(reply: str, memory: str) -> str:
-    """`reply` with the codes of `memory` in place of those that it nearly copied: twelve characters or more, a digit."""
+    """`reply` with the codes of `memory` (twelve characters or more, a digit) in place of those nearly the same."""
     known = _CODE.findall(memory)
 
     def code(found: re.Match[str]) -> str:
