@@ -12,6 +12,7 @@ from memagent.models import ScriptedModel
 from memagent.models.base import Price
 from memagent.models.scripted import tagged
 from memagent.reading import Journal, Settings
+from memagent.reading.following import follow
 from memagent.reading.protocols import NO_MEMORY
 from memagent.reading.sieve import Sieve
 from memagent.reading.words import sentences
@@ -208,6 +209,21 @@ def test_each_line_of_a_full_memory_is_as_sure_as_its_sentence():
     settings = replace(HELD, sift=0.82, gate=0.8, memory_tokens=budget, chunk_tokens=model.tokenizer.count(first) + 2)
     held = read(model, settings, f"{first}\n\n{KEY} Quiet.")
     assert held.memory == KEY and held.tally.changed == 2
+
+
+async def test_what_is_read_later_takes_the_place_of_what_is_less_sure():
+    """A source that grows is read on with a memory that is full."""
+    first = f"{DOOR} Quiet."
+    model = Careless(of=(KEY,), also=(DOOR,))
+    settings = replace(HELD, sift=0.82, memory_tokens=model.tokenizer.count(KEY) + 2)
+
+    async def grown():
+        yield open_document(text=first)
+        yield open_document(text=f"{first}\n\n{KEY} Quiet.")
+
+    one, two = [reading async for reading in follow(Reader(model, settings), "Where is the key?", grown())]
+    assert (one.memory, one.sure) == (DOOR, {DOOR: pytest.approx(0.85)})
+    assert (two.memory, two.sure) == (KEY, {KEY: pytest.approx(0.97)})
 
 
 def test_a_resumed_reading_takes_the_same_without_a_call(tmp_path):

@@ -23,6 +23,6 @@ async def follow(
     start: Start | None = None
     async for document in grown:
         reading = await reader.read(document, problem, start=start)
-        start = Start(reading.memory, document.characters)
+        start = Start(reading.memory, document.characters, reading.sure)
         noted(start)
         yield reading

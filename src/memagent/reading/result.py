@@ -123,11 +123,13 @@ class Tally:
 class Start:
     """Where a reading begins that does not begin at the start: with `memory`, behind so many `characters`.
 
-    Chunks that end by then are not read again, and count as skipped.
+    Chunks that end by then are not read again, and count as skipped. `sure` is what is known of the memory's lines, as
+    in `Reading`; a line that it does not name is certain.
     """
 
     memory: str
     characters: int
+    sure: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,8 @@ class Reply:
 class Reading:
     """A finished reading of one document for one problem. `as_json` is what `--json` prints.
 
-    `reply` is the answer turn's whole text, of which `answer` is the part that counts; `cut_off`: at its limit.
+    `reply` is the answer turn's whole text, of which `answer` is the part that counts; `cut_off`: at its limit. `sure`
+    holds the probabilities with which lines of the memory were added, where they are known.
     """
 
     problem: str
@@ -161,6 +164,7 @@ class Reading:
     notes: tuple[str, ...] = ()
     reply: str = ""
     cut_off: bool = False
+    sure: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary of plain values, in the order of the documented interface."""

@@ -73,6 +73,7 @@ class Run:
         self._on_progress = on_progress
         self._requests = Requests(problem, plan, model.special_tokens)
         self._chunks = Turns(problem, plan, model, asker, self._requests, sources)
+        self._chunks.sure |= start.sure if start else {}
         self._found: deque[Support] = deque(maxlen=SUPPORTS)
         self._turns = self._calls = 0
 
@@ -154,6 +155,7 @@ class Run:
             notes=(*self._model.notes, *self._untold()),
             reply=reply,
             cut_off=cut_off,
+            sure={line: self._chunks.sure[line] for line in self.memory.split("\n") if line in self._chunks.sure},
         )
 
     def _untold(self) -> list[str]:

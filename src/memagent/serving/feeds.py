@@ -192,7 +192,7 @@ class Feeds:
                 return
             start = feed.start if feed.start.characters else None
             feed.reading = await self._service.reading(owner, document, feed.problem, start=start)
-            feed.start, feed.error = Start(feed.reading.memory, document.characters), None
+            feed.start, feed.error = Start(feed.reading.memory, document.characters, feed.reading.sure), None
             feed.seen = size
             feed.keep()
 
