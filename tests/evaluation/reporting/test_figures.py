@@ -62,6 +62,16 @@ def test_an_average_and_a_panel_for_each_task(drawn):
     assert [axis.get_title() for axis in visible(one)] == ["vt (n = 4)"]
 
 
+def test_an_average_of_some_tasks_alone_is_hollow_and_beside_the_line(drawn):
+    outcomes = grid(("gated",), ("vt", "fwe"), (8192, 16384)) + grid(("gated",), ("vt",), (32768,))
+    axis = drawn(draw_curve, Table.of(outcomes, [])).axes[0]
+    assert axis.get_title() == "average of 2 tasks; hollow: of some of them (n = 4 to 8)"
+    line, hollow = (bars.lines[0] for bars in axis.containers)
+    assert list(map(round, line.get_xdata())) == [8192, 16384] and line.get_markerfacecolor() != "white"
+    assert list(map(round, hollow.get_xdata())) == [32768] and hollow.get_markerfacecolor() == "white"
+    assert hollow.get_linestyle() == "None"
+
+
 def test_lengths_are_logarithmic_and_scores_percent(drawn):
     axis = drawn(draw_curve, table(("gated", "full"), ("vt",))).axes[0]
     assert axis.get_xscale() == "log" and [label.get_text() for label in axis.get_xticklabels()] == ["8k", "16k", "64k"]

@@ -37,7 +37,10 @@ TITLES = {
 
 
 def draw_curve(table: Table, path: Path) -> None:
-    """Score in percent against length, with 95% intervals: the average, and a small panel for each of several tasks."""
+    """Score in percent against length, with 95% intervals: the average, and a small panel for each of several tasks.
+
+    An average of some of the tasks alone is a hollow point beside the line.
+    """
     rows = math.ceil(len(table.tasks) / COLUMNS) if len(table.tasks) > 1 else 0
     with _figure(path, table.methods, 11.0, 4.6 + 2.5 * rows) as figure:
         if rows:
@@ -87,15 +90,20 @@ def _small_panels(figure: SubFigure, table: Table, rows: int) -> None:
 
 def _curve(axis: Axes, table: Table, task: str | None, *, small: bool = False) -> None:
     counts: set[int] = set()
-    step = _step(table)
+    step, hollow = _step(table), False
     for number, method in enumerate(table.methods):
-        points = [(length.value, table.score(method, length, task)) for length in table.lengths]
-        known = [(x, found) for x, found in points if found is not None]
+        shift = 2 ** (step * (number - (len(table.methods) - 1) / 2))
+        points = [(length, table.score(method, length, task)) for length in table.lengths]
+        known = [(length, found) for length, found in points if found is not None]
         counts |= {found.count for _, found in known}
-        xs = [x * 2 ** (step * (number - (len(table.methods) - 1) / 2)) for x, _ in known]
-        if known:
-            _line(axis, number, xs, [found for _, found in known], small=small)
-    title = _name(_title(table, task), SHORT if small else LONGEST)
+        whole = [task is not None or len(table.tasks_at(method, length)) == len(table.tasks) for length, _ in known]
+        for is_whole in (True, False):
+            drawn = [point for point, alike in zip(known, whole, strict=True) if alike == is_whole]
+            xs = [length.value * shift for length, _ in drawn]
+            if drawn:
+                _line(axis, number, xs, [found for _, found in drawn], small=small, hollow=not is_whole)
+        hollow |= not all(whole)
+    title = _name(_title(table, task) + ("; hollow: of some of them" if hollow else ""), SHORT if small else LONGEST)
     axis.set_title(f"{title} ({_range(counts)})", fontsize=8 if small else 11)
     axis.set_ylim(-4, 104)
     axis.set_ylabel("score, %")
@@ -125,10 +133,10 @@ def _range(counts: set[int]) -> str:
     return f"n = {min(counts)}" if len(counts) == 1 else f"n = {min(counts)} to {max(counts)}"
 
 
-def _line(axis: Axes, number: int, xs: list[float], found: list[Estimate], *, small: bool) -> None:
+def _line(axis: Axes, number: int, xs: list[float], found: list[Estimate], *, small: bool, hollow: bool) -> None:
     ys = [100 * one.mean for one in found]
     errors = [[100 * (one.mean - one.low) for one in found], [100 * (one.high - one.mean) for one in found]]
-    look = _style(number, small=small)
+    look = _style(number, small=small) | ({"linestyle": "", "markerfacecolor": "white"} if hollow else {})
     _, caps, bars = axis.errorbar(xs, ys, yerr=errors, capsize=0 if small else 2.5, elinewidth=0.9, **look)
     for artist in (*caps, *bars):
         artist.set_alpha(0.45)
