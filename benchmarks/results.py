@@ -43,7 +43,7 @@ NEEDLES = (
 ALL = (*NEEDLES, "vt", "cwe", "fwe", "ruler-hqa")
 FEW = ("niah_multikey_1", "niah_multivalue", "vt", "ruler-hqa")
 WARM = Path("runs/reader-questions/adapter")  # what reinforcement began with, made by `make reader`
-HELD = ("--gate", "0.8", "--verbatim", "--sift", "0.9")  # what the cards of adapters from `make reader` do not say
+HELD = ("--gate", "0.8", "--verbatim", "--sift", "0.9")  # what the warm start's card does not say
 AT_ONCE = 4  # problems read together
 FIELDS = (
     "model", "method", "task", "length", "label", "index", "status", "score", "metric", "document_tokens", "seconds",

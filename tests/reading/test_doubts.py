@@ -61,15 +61,17 @@ CODE = "43e7c69c-30e8-48de-99cd-1d77cd978292"
         (CODE.replace("43e7c69c", "00000000"), CODE.replace("43e7c69c", "00000000")),  # another one
         ("2026-11-29", "2026-11-29"),  # another date is no slip
         ("5930217593027", "5930217593021"),
+        ("2026-11-29T10:30", "2026-11-29T10:30"),
+        ("order-2026-0003", "order-2026-0003"),  # of two that are as near none
         ("1985", "1985"),
         ("characters", "characters"),
     ],
 )
 def test_a_slip_in_a_code_of_the_answer_is_mended(reply, answer):
-    assert (
-        mended(reply, f"The code is {CODE}. It is of 2026-11-28, for 5930217593021, not of 1986, of one character.")
-        == answer
+    memory = (
+        f"The code is {CODE}, of 2026-11-28T10:31, of one character. 5930217593021: order-2026-0001, order-2026-0005"
     )
+    assert mended(reply, memory) == answer
 
 
 def test_only_answers_of_quotes_are_mended():
@@ -112,6 +114,16 @@ def test_a_new_memory_comes_down_to_quotes_of_the_old_one_and_of_the_section():
     )
     assert (invented.update.outcome, invented.doubt) == ("keep", "ungrounded")
     assert taken(update, SECTION, memory, sure=None, gate=0.0, verbatim=False).update == update
+
+
+def test_each_line_of_a_new_memory_is_held_against_one_line_of_the_old():
+    lines = [
+        f"One of the special magic numbers for the {name}-lamp in the cellar is {n}593021"
+        for n, name in enumerate("abc")
+    ]
+    slips = [line.replace("special", "spcial") for line in lines]
+    held = taken(Update("write", "\n".join(slips)), SECTION, "\n".join(lines), sure=None, gate=0.0, verbatim=True)
+    assert held.update.text.split("\n") == lines
 
 
 def test_a_passage_is_the_quotes_and_what_stands_around_them():
@@ -300,6 +312,22 @@ def test_what_was_added_stays_where_the_rest_is_refused(outcome):
     settings = replace(HELD, chunk_tokens=80, reread=True)
     held = Reader(Refusing(), settings).read_sync(document(), "How was the sky?")
     assert held.memory == SKY and held.coverage.failed == 0
+
+
+def test_a_reading_ends_in_the_first_half_of_a_chunk_if_the_model_is_done_there():
+    first, second = "The sky was red. " * 16, "The sea was grey. " * 16
+
+    def reply(request):
+        section = tagged(request.prompt.text, "section")
+        if section and SKY in section and SEA in section:
+            raise WindowOverflow("too long")
+        return "\\boxed{red}" if section is None else "Done"
+
+    model = ScriptedModel(reply)
+    settings = Settings(protocol="gated", chunk_tokens=400, memory_tokens=40, exit=True)
+    held = Reader(model, settings).read_sync(open_document(text=first + second), "How was the sky?")
+    assert (held.tally.done, held.tally.recut, held.status) == (1, 1, "not_found")
+    assert not any(SEA in (tagged(request.prompt.text, "section") or "") for request in model.requests[1:])
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Sentence by sentence: what is taken of a section that a model has something to add from."""
 
 import asyncio
+import gc
 import math
 from dataclasses import replace
 
 import pytest
 
 from memagent import Reader, open_document
-from memagent.errors import StoppedError, TurnRefused
+from memagent.errors import BudgetSpent, StoppedError, TurnRefused
 from memagent.models import ScriptedModel
 from memagent.models.base import Price
 from memagent.models.scripted import tagged
@@ -193,6 +194,16 @@ def test_a_line_that_does_not_fit_is_looked_at_whole():
     held = read(model, settings, f"{DOOR} Quiet.\n\n{KEY} Quiet.")
     assert held.memory.startswith(DOOR) and held.tally.trimmed == 1
     assert set(model.shown[1:]) <= {None, "Quiet.", DOOR, KEY, f"{KEY} Quiet."}
+
+
+@pytest.mark.filterwarnings("error")
+def test_money_that_runs_out_between_two_sentences_stops_the_reading():
+    spent = read(Careless(price=Price(1.0, 1.0))).usage.cost_usd
+    for share in (0.2, 0.4, 0.6, 0.8):
+        limited = Reader(Careless(price=Price(1.0, 1.0)), HELD, max_cost=spent * share)
+        with pytest.raises(BudgetSpent):
+            limited.read_sync(open_document(text=TEXT), "Where is the key?")
+    gc.collect()
 
 
 def test_money_is_spent_on_one_sentence_after_the_other():

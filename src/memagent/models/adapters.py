@@ -2,7 +2,7 @@
 
 Merging is W + scale * B @ A with scale alpha / r (alpha / sqrt(r) for rank-stabilised ones). An
 adapter trained here carries `memagent.json`, whose `base_sha256` binds it to its base and whose other
-entries are the settings it was trained with. It does not know what runs the merged weights.
+entries are the settings it was trained with or is to be read with. It does not know what runs the merged weights.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ def taken(update: Update, section: str, memory: str, *, sure: float | None, gate
     if sure is not None and sure < gate:
         return Taken(KEEP, doubt="unsure")
     added = update.outcome == "add"
-    quotes = quoted(section if added else f"{memory}\n{section}", update.text)
+    said = section if added else "\n\n".join([*memory.split("\n"), section])  # lines of a memory are not wrapped ones
+    quotes = quoted(said, update.text)
     counted = quotes if added else Quotes()
     if not verbatim:
         return Taken(update, counted)

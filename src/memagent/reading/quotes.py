@@ -17,8 +17,8 @@ ALIKE = 0.8  # the least share of characters that a line and its quote have in c
 MOST = 3  # sentences of a quote
 NEARLY = 0.9  # the same share of a code
 
-# Identifiers and long numbers, which nobody rounds or rephrases; no dates.
-_CODE = re.compile(r"\b(?=[\w-]*\d)\w[\w-]{10,}\w\b")
+# Identifiers and long numbers, which nobody rounds or rephrases; no dates and times.
+_CODE = re.compile(r"\b(?!\d{4}-\d\d-\d\d)(?=[\w-]*\d)\w[\w-]{10,}\w\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,16 @@ def quoted(section: str, reply: str) -> Quotes:
 
 
 def mended(reply: str, memory: str) -> str:
-    """`reply` with the codes of `memory` (twelve characters or more, a digit) in place of those nearly the same."""
-    known = _CODE.findall(memory)
+    """`reply` with codes of `memory` (twelve characters or more, a digit) in place of those nearly the same.
+
+    What is as near to another one is left as it is.
+    """
+    known = set(_CODE.findall(memory))
 
     def code(found: re.Match[str]) -> str:
         said = found.group()
-        return said if said in known else next(iter(get_close_matches(said, known, 1, NEARLY)), said)
+        near = get_close_matches(said, known, 2, NEARLY) if said not in known else []
+        return near[0] if len(near) == 1 else said
 
     return _CODE.sub(code, reply)
 

@@ -179,7 +179,7 @@ class Run:
         self._on_progress(Progress(self, turn))
 
     def _cover(self, turns: list[Turn]) -> None:
-        self.tally.recut += len(turns) > 1
+        self.tally.recut += "." in turns[0].chunk
         failed = any(turn.outcome == "failed" for turn in turns)
         self.coverage.chunks += 1
         self.coverage.failed += failed

@@ -64,8 +64,10 @@ class Sieve:
         """The probabilities of all that is left, and of `own` lines, by themselves."""
         self._alone = {**dict.fromkeys(own), **self._alone}
         unknown = [line for line, sure in self._alone.items() if sure is None]
-        asked = [self._asked(line, NO_MEMORY) for line in unknown]
-        found = [await one for one in asked] if self._one_by_one else await together(asked)
+        if self._one_by_one:
+            found = [await self._asked(line, NO_MEMORY) for line in unknown]
+        else:
+            found = await together([self._asked(line, NO_MEMORY) for line in unknown])
         self._alone |= dict(zip(unknown, found, strict=True))
         return {line: sure for line, sure in self._alone.items() if sure is not None and line not in self._said}
 
