@@ -77,7 +77,8 @@ def test_reading_on_with_an_edited_memory_makes_another_reading(serving):
     end = first["turns"]["ends"][change["at"]]
     reply = post(server, f"/api/readings/{first['id']}/on", {"characters": end, "memory": "Key 99 is mine."})
     second = finished(server, reply.json()["id"])
-    assert second["id"] != first["id"] and second["start"] == {"memory": "Key 99 is mine.", "characters": end}
+    assert second["id"] != first["id"]
+    assert second["start"] == {"memory": "Key 99 is mine.", "characters": end, "sure": {}}
     assert second["result"]["memory"].startswith("Key 99 is mine.\nKey 17")
     assert finished(server, first["id"])["result"] == first["result"]
 
