@@ -13,15 +13,16 @@ import pytest
 import torch
 from tests.models import tiny
 
-from memagent.errors import InputError
+from memagent.errors import InputError, OptionError
 from memagent.models.adapters import read_adapter
+from memagent.models.local import suggested
 from memagent.reading import Journal, Settings
 from memagent.training.checkpoints import Checkpoints
 from memagent.training.learner import LearnerSettings
 from memagent.training.log import read_log
 from memagent.training.metrics import StepMetrics, ValidationMetrics
 from memagent.training.policy import Tuning
-from memagent.training.recipe import Base, Recipe, Rollouts, Source, Validation, WarmStart
+from memagent.training.recipe import Base, Output, Reads, Recipe, Rollouts, Source, Validation, WarmStart
 from memagent.training.rewards import RewardSettings
 from memagent.training.trainer import train
 
@@ -85,10 +86,17 @@ def figures(folder):
     ]
 
 
+def test_a_card_may_not_tell_what_no_reader_can_do(base, problems, tmp_path):
+    output = Output(reads=Reads(gate=3.0))
+    with pytest.raises(OptionError, match="--gate"):
+        train(recipe(base, problems, output=output), tmp_path / "run")
+
+
 @pytest.mark.parametrize("kind", ["rl", "warm-start"])
 def test_a_run_ends_with_all_it_promises(base, problems, tmp_path, kind):
     states = []
-    train(recipe(base, problems, kind=kind), tmp_path / "run", on_state=states.append)
+    output = Output(reads=Reads(gate=0.8, sift=0.9, reread=True))
+    train(recipe(base, problems, kind=kind, output=output), tmp_path / "run", on_state=states.append)
     folder = tmp_path / "run"
     promised = {"recipe.toml", "metrics.jsonl", "curve.png", "checkpoints", "adapter", "tensorboard"}
     assert promised <= {one.name for one in folder.iterdir()}
@@ -97,8 +105,10 @@ def test_a_run_ends_with_all_it_promises(base, problems, tmp_path, kind):
     assert [one.step for one in steps] == [0, 1, 2, 3] and [one.step for one in found] == [0, 2, 4]
     assert all(len(one.scores) == 4 for one in found)
     assert (states[-1].steps_done, states[-1].first.step, states[-1].last.step) == (4, 0, 4)
-    card = read_adapter(folder / "adapter").card
-    assert card["chunk_tokens"] == 60 and card["trained"]["kind"] == kind
+    adapter = read_adapter(folder / "adapter")
+    assert adapter.card["chunk_tokens"] == 60 and adapter.card["trained"]["kind"] == kind
+    told = suggested(adapter)
+    assert (told["gate"], told["sift"], told["reread"]) == (0.8, 0.9, True) and "verbatim" not in told
     if kind == "rl":
         assert all(one.sampled == one.learnt > 0 for one in steps) and any(one.loss != 0 for one in steps)
         journal = Journal(folder / "readings")
