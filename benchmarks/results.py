@@ -126,26 +126,29 @@ def kept() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def cells() -> Iterator[tuple[Stretch, Method, str]]:
-    """The grid, where there are weights for it."""
+def cells(only: Sequence[str]) -> Iterator[tuple[Stretch, Method, str]]:
+    """The grid, where there are weights for it, of what has all these words."""
     for stretch in GRID:
         for method in METHODS:
             if method.name in stretch.methods and method.there:
-                yield from ((stretch, method, task) for task in stretch.tasks)
+                for task in stretch.tasks:
+                    if set(only) <= {*method.name.split(), task, stretch.length}:
+                        yield stretch, method, task
 
 
-def words_of(method: Method, task: str, stretch: Stretch) -> set[str]:
-    """What picks a cell."""
-    return {*method.name.split(), task, stretch.length}
+def models() -> dict[str, str]:
+    """What each method's scores are kept under, where there are weights for it."""
+    return {method.name: method.model for method in METHODS if method.there}
 
 
 def missing(only: Sequence[str] = ()) -> Iterator[tuple[Stretch, Method, str, int]]:
     """What is still to be measured of what has these words: a stretch, a method, a task, how many problems of it."""
     known = {(one["model"], one["method"], one["task"], one["label"], int(one["index"])) for one in kept()}
-    for stretch, method, task in cells():
+    current = models()
+    for stretch, method, task in cells(only):
         samples = max(1, round(stretch.samples * method.share))
-        wanted = {(method.model, method.name, task, stretch.length, index) for index in range(samples)}
-        if set(only) <= words_of(method, task, stretch) and not wanted <= known:
+        wanted = {(current[method.name], method.name, task, stretch.length, index) for index in range(samples)}
+        if not wanted <= known:
             yield stretch, method, task, samples
 
 
@@ -183,7 +186,7 @@ def keep(method: Method, task: str, label: str, found: Sequence[Outcome]) -> Non
 
 def run(minutes: float, only: Sequence[str]) -> None:
     """Measure what is missing, until it is done or the time is up."""
-    if not any(set(only) <= words_of(method, task, stretch) for stretch, method, task in cells()):
+    if next(cells(only), None) is None:
         raise OptionError(
             f"no cell has all of {', '.join(only)}: give words of a method, a task or a length, as vt or 64k"
         )
@@ -198,7 +201,7 @@ def run(minutes: float, only: Sequence[str]) -> None:
 
 def outcomes() -> Iterator[Outcome]:
     """What was measured with the weights as they are now."""
-    current = {method.name: method.model for method in METHODS if method.there}
+    current = models()
     order = {method.name: number for number, method in enumerate(METHODS)}
     for one in sorted(kept(), key=lambda one: order[one["method"]]):
         if one["model"] == current.get(one["method"], one["model"]):

@@ -116,6 +116,13 @@ def test_a_new_memory_comes_down_to_quotes_of_the_old_one_and_of_the_section():
     assert taken(update, SECTION, memory, sure=None, gate=0.0, verbatim=False).update == update
 
 
+def test_a_new_memory_is_not_held_against_anything_where_no_quotes_are_asked_for(monkeypatch):
+    """It would cost the `paper` protocol much at each chunk."""
+    monkeypatch.setattr("memagent.reading.doubts.quoted", None)
+    update = Update("write", "x")
+    assert taken(update, SECTION, "", sure=None, gate=0.0, verbatim=False).update == update
+
+
 def test_each_line_of_a_new_memory_is_held_against_one_line_of_the_old():
     lines = [
         f"One of the special magic numbers for the {name}-lamp in the cellar is {n}593021"

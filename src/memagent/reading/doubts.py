@@ -8,7 +8,7 @@ It does not know models, prompts or memories.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from memagent.reading.protocols import Update
 from memagent.reading.quotes import Quotes, quoted
@@ -37,15 +37,19 @@ def taken(update: Update, section: str, memory: str, *, sure: float | None, gate
         return Taken(update)
     if sure is not None and sure < gate:
         return Taken(KEEP, doubt="unsure")
-    added = update.outcome == "add"
-    said = section if added else "\n\n".join([*memory.split("\n"), section])  # lines of a memory are not wrapped ones
-    quotes = quoted(said, update.text)
-    counted = quotes if added else Quotes()
+    if update.outcome == "write":
+        return _written(update, section, memory) if verbatim else Taken(update)
+    quotes = quoted(section, update.text)
     if not verbatim:
-        return Taken(update, counted)
-    if not quotes.text:
-        return Taken(KEEP, counted, "ungrounded")
-    return Taken(replace(update, text=quotes.text), counted)
+        return Taken(update, quotes)
+    return Taken(Update("add", quotes.text), quotes) if quotes.text else Taken(KEEP, quotes, "ungrounded")
+
+
+def _written(update: Update, section: str, memory: str) -> Taken:
+    """What of a new memory is quotes of the old one and of the section."""
+    known = "\n\n".join([*memory.split("\n"), section])  # lines of a memory are not wrapped ones
+    text = quoted(known, update.text).text
+    return Taken(Update("write", text)) if text else Taken(KEEP, doubt="ungrounded")
 
 
 def without(text: str, quotes: Sequence[str]) -> str:

@@ -63,9 +63,8 @@ class Settings:
             read_ahead=self._size("read_ahead", model, 1),
             gate=float(self._held("gate", model)),
             verbatim=bool(self._held("verbatim", model)),
-            # Of the two second looks the one that was asked for takes the place of one that is suggested.
-            confirm=bool(self._held("confirm", model)) and (not self.sift or bool(self.confirm)),
-            sift=float(self._held("sift", model)) if not self.confirm or self.sift else 0.0,
+            confirm=bool(self._held("confirm", model, instead="sift")),
+            sift=float(self._held("sift", model, instead="confirm")),
             reread=bool(self._held("reread", model)),
             **{name: getattr(self, name) for name in _AS_GIVEN},
         )
@@ -76,10 +75,13 @@ class Settings:
         given: int | None = getattr(self, name)
         return int(model.suggests.get(name, otherwise)) if given is None else given
 
-    def _held(self, name: str, model: Model) -> float | str:
-        """What holds changes back: as given; as suggested where the model reads by its own protocol; else nothing."""
+    def _held(self, name: str, model: Model, *, instead: str = "") -> float | str:
+        """What holds changes back: as given; as suggested where the model reads by its own protocol; else nothing.
+
+        What is suggested gives way where another setting is asked for `instead`.
+        """
         given: float | None = getattr(self, name)
-        own = self.protocol in (None, model.suggests.get("protocol"))
+        own = self.protocol in (None, model.suggests.get("protocol")) and not (instead and getattr(self, instead))
         return given if given is not None else model.suggests.get(name, 0) if own else 0
 
 

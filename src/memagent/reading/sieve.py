@@ -15,7 +15,6 @@ from memagent.reading.words import one_line, sentences, stands_in, words
 
 EVEN = 0.5  # the least probability of a line of the model's own that is asked about with the memory
 AS_SURE = 0.99  # of a longer candidate's probability: a part with so much says the same
-
 FEWEST = 3  # words of a part that takes its sentence's place
 
 # The probability with which a text would be added to a memory, asked so many times before; None: refused.
@@ -34,9 +33,9 @@ class Sieve:
         self._ask = ask
         self._least = least
         self._one_by_one = one_by_one
-        self._answers: dict[tuple[str, str], float] = {}
-        # The probabilities with no memory; None: not asked yet.
-        self._alone: dict[str, float | None] = dict.fromkeys(
+        self._answers: dict[tuple[str, str], float] = {}  # by line and memory
+        # Its sentences, and in front of them what the model made of it.
+        self._lines = dict.fromkeys(
             line for start, end in sentences(section) if words(line := one_line(section[start:end]))
         )
         self._said: set[str] = set()  # what was taken, and what it says
@@ -57,19 +56,17 @@ class Sieve:
             if lines and not any(stands_in(other, line) for other in lines) and not _overlaps(line, taken):
                 sure = await self._asked(line, "\n".join(lines))
                 taken |= {line: sure} if sure >= EVEN else {}
-        self._said |= {line for line in self._alone if _overlaps(line, taken)}
+        self._said |= {line for line in self._lines if _overlaps(line, taken)}
         return taken
 
     async def _look(self, own: Sequence[str]) -> dict[str, float]:
         """The probabilities of all that is left, and of `own` lines, by themselves."""
-        self._alone = {**dict.fromkeys(own), **self._alone}
-        unknown = [line for line, sure in self._alone.items() if sure is None]
+        self._lines = {**dict.fromkeys(own), **self._lines}
         if self._one_by_one:
-            found = [await self._asked(line, NO_MEMORY) for line in unknown]
+            found = [await self._asked(line, NO_MEMORY) for line in self._lines]
         else:
-            found = await together([self._asked(line, NO_MEMORY) for line in unknown])
-        self._alone |= dict(zip(unknown, found, strict=True))
-        return {line: sure for line, sure in self._alone.items() if sure is not None and line not in self._said}
+            found = await together([self._asked(line, NO_MEMORY) for line in self._lines])
+        return {line: sure for line, sure in zip(self._lines, found, strict=True) if line not in self._said}
 
     async def _asked(self, line: str, memory: str) -> float:
         if (line, memory) not in self._answers:
