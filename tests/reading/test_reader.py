@@ -303,8 +303,10 @@ async def test_calls_that_never_started_cost_nothing(document, endpoint):
     settings = Settings(protocol="gated", chunk_tokens=40, memory_tokens=200, read_ahead=16)
     reading = await Reader(model, settings).read(document, "Which?")
     await model.aclose()
-    # At most the two that had a connection when the memory changed; not the fourteen that waited for one.
-    assert 0 < reading.tally.vain <= 2 * reading.tally.add
+    # What is paid for reached the endpoint, but for the two that had a connection when the memory changed; none of
+    # the fourteen that waited for one is. How many get through before a change is known is the machine's affair.
+    assert reading.tally.vain > 0
+    assert reading.usage.model_calls <= len(endpoint.bodies) + 2 * reading.tally.add
 
 
 async def test_money_for_the_whole_is_enough_while_reading_ahead(document):
