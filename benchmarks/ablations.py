@@ -3,9 +3,10 @@
     python benchmarks/ablations.py                     # all; goes on where it stopped
     python benchmarks/ablations.py --only overwrite
 
-Each variant is recipes/ablation.toml with a change (12 supervised steps of 16 turns and their crossed ones), those with
-`rl` with recipes/ablation-rl.toml behind it; what is evaluated is `memagent eval`'s. They rank choices; none of them is
-a reader to use. The runs lie in runs/ablations, one folder each, and the table in its report.md.
+Each variant is recipes/ablation.toml with a change (48 supervised steps of 4 turns and their crossed ones), those with
+RL with recipes/ablation-rl.toml behind it; some only read the same weights in another way. Scores are by `memagent
+eval`. They rank choices; none of them is a reader to use. The runs lie in runs/ablations, one folder each, and the
+table in its report.md.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from measuring import evaluate, memagent, plainly
@@ -22,37 +23,47 @@ from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.statistics import interval
 
 FOLDER = Path("runs/ablations")
-TASKS = ("niah_multikey_1", "vt")
+TASKS = ("niah_single_2", "vt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """`warm` and `rl` are changes to the two recipes (`rl` None: no second run); `method` is what is evaluated."""
+    """`warm` and `rl` are changes to the two recipes (`rl` None: no second run), `reads` options of `memagent eval`.
 
-    warm: Mapping[str, object]
+    What is evaluated is the reading, or the baseline `method`.
+    """
+
+    warm: Mapping[str, object] = field(default_factory=dict)
     rl: Mapping[str, object] | None = None
+    reads: tuple[str, ...] = ()
     method: str = "reading"
 
 
-def sized(chunk: int, memory: int) -> dict[str, object]:
-    """Sizes of chunk and memory, in tokens."""
-    return {"reading.chunk_tokens": chunk, "reading.memory_tokens": memory}
+def groups_of(size: int) -> dict[str, object]:
+    """32 readings a batch, in groups of so many."""
+    return {"rollouts.group": size, "rollouts.problems": 32 // size}
 
 
 VARIANTS: Mapping[str, Variant] = {
-    "reference (chunk 512, memory 128)": Variant(warm={}),
-    "without memory (the first window alone)": Variant(warm={}, method="truncated"),
+    "reference (chunk 256, memory 128)": Variant(),
+    "without memory (all of the text in one window)": Variant(method="full"),
     "without gate (the paper's protocol)": Variant(warm={"reading.protocol": "paper", "warm_start.crossed": 0}),
     "overwrite instead of append": Variant(warm={"warm_start.reply": "write"}),
     "without crossed sections": Variant(warm={"warm_start.crossed": 0}),
-    "with RL, groups of 4": Variant(warm={}, rl={"rollouts.group": 4}),
-    "with RL, groups of 8": Variant(warm={}, rl={}),
-    "with RL, groups of 16": Variant(warm={}, rl={"rollouts.group": 16}),
+    "unbalanced loss": Variant(warm={"warm_start.balance": False}),
+    "additions confirmed (--confirm)": Variant(reads=("--confirm",)),
+    "additions as quotes (--verbatim)": Variant(reads=("--verbatim",)),
+    "with RL, groups of 4": Variant(rl=groups_of(4)),
+    "with RL, groups of 8": Variant(rl=groups_of(8)),
+    "with RL, groups of 16": Variant(rl=groups_of(16)),
+    # A memory's size is no part of a turn, but what it is cut at: it has no training of its own.
     **{
-        f"chunk {chunk}, memory {memory}": Variant(warm=sized(chunk, memory))
+        f"chunk {chunk}, memory {memory}": Variant(
+            warm={} if chunk == 256 else {"reading.chunk_tokens": chunk}, reads=("--memory-tokens", str(memory))
+        )
         for chunk in (256, 512, 1024)
         for memory in (64, 128, 256)
-        if (chunk, memory) != (512, 128)
+        if (chunk, memory) != (256, 128)
     },
 }
 
@@ -79,10 +90,10 @@ def evaluated(variant: Variant, samples: int, length: str) -> list[Outcome]:
     adapter = trained("warm", "recipes/ablation.toml", variant.warm)
     if variant.rl is not None:
         adapter = trained("rl", "recipes/ablation-rl.toml", variant.rl, [f"base.adapter={adapter}"])
-    results = adapter.parent / f"{variant.method}-{length}"
+    results = adapter.parent / "-".join([variant.method, length, *(word.lstrip("-") for word in variant.reads)])
     methods = ["--protocols", "none", "--baseline", variant.method] if variant.method != "reading" else []
     found = evaluate(results, "ruler", "--tasks", ",".join(TASKS), "--lengths", length, "--limit", samples,
-                     "--adapter", adapter, *methods)  # fmt: skip
+                     "--adapter", adapter, *methods, *variant.reads)  # fmt: skip
     return [one for one in found if one.method == variant.method]
 
 
