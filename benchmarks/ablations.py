@@ -6,7 +6,7 @@
 Each variant is recipes/ablation.toml with a change (48 supervised steps of 4 turns and their crossed ones), those with
 RL with recipes/ablation-rl.toml behind it; some only read the same weights in another way. Scores are by `memagent
 eval`. They rank choices; none of them is a reader to use. The runs lie in runs/ablations, one folder each, and the
-table in its report.md.
+table in its report.md, with a picture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pathlib import Path
 from measuring import evaluate, memagent, plainly
 from memagent.errors import OptionError
 from memagent.evaluation.outcome import Outcome
-from memagent.evaluation.statistics import interval
+from memagent.evaluation.reporting.figures import COLOURS
+from memagent.evaluation.statistics import Estimate, interval, paired
 
 FOLDER = Path("runs/ablations")
 TASKS = ("niah_single_2", "vt")
@@ -97,27 +98,72 @@ def evaluated(variant: Variant, samples: int, length: str) -> list[Outcome]:
     return [one for one in found if one.method == variant.method]
 
 
-def row(name: str, found: Sequence[Outcome]) -> str:
+def scored(found: Sequence[Outcome]) -> Estimate:
+    """The mean score over the tasks."""
+    return interval(*([one.score for one in found if one.task == task] for task in TASKS))
+
+
+def against(found: Sequence[Outcome], reference: Sequence[Outcome]) -> Estimate:
+    """The mean difference to the reference on the same problems."""
+    scores = {(one.task, one.index): one.score for one in reference}
+    return paired(*([one.score - scores[task, one.index] for one in found if one.task == task] for task in TASKS))
+
+
+def false_changes(found: Sequence[Outcome]) -> float:
+    """Changes at sections without a part of a fact, a million tokens."""
+    return 1e6 * sum(one.false_changes or 0 for one in found) / max(1, sum(one.document_tokens for one in found))
+
+
+def fidelity(found: Sequence[Outcome]) -> float | None:
+    """The share of copied lines that are right to the letter; None without any."""
+    quotes = sum(one.quotes for one in found)
+    return sum(one.exact for one in found) / quotes if quotes else None
+
+
+def row(name: str, found: Sequence[Outcome], reference: Sequence[Outcome]) -> str:
     """A line of the table."""
-    scores = interval(*([one.score for one in found if one.task == task] for task in TASKS))
-    tokens = sum(one.document_tokens for one in found)
-    false = 1e6 * sum(one.false_changes or 0 for one in found) / max(1, tokens)
-    quotes, exact = sum(one.quotes for one in found), sum(one.exact for one in found)
-    copied = f"{100 * exact / quotes:.0f}%" if quotes else "–"
-    each = " · ".join(f"{100 * sum(one.score for one in found if one.task == task) / (scores.count / len(TASKS)):.0f}"
-                      for task in TASKS)  # fmt: skip
-    shown = f"{100 * scores.mean:.1f} [{100 * scores.low:.0f}, {100 * scores.high:.0f}]"
-    return f"| {name} | {shown} | {each} | {false:,.0f} | {copied} |"
+    score, beside, copied = scored(found), against(found, reference), fidelity(found)
+    of_tasks = (interval([one.score for one in found if one.task == task]).mean for task in TASKS)
+    told = (
+        name,
+        f"{100 * score.mean:.1f} [{100 * score.low:.0f}, {100 * score.high:.0f}]",
+        " · ".join(f"{100 * mean:.0f}" for mean in of_tasks),
+        "" if found == reference else f"{100 * beside.mean:+.1f} [{100 * beside.low:.0f}, {100 * beside.high:.0f}]",
+        f"{false_changes(found):,.0f}",
+        "–" if copied is None else f"{100 * copied:.0f}%",
+    )
+    return f"| {' | '.join(told)} |"
 
 
 def table(variants: Mapping[str, Variant], samples: int, length: str) -> Iterator[str]:
     """The report, a line at a time, each variant when it is done."""
     yield f"Scores in percent at {length}, {samples} problems of each of {' and '.join(TASKS)}."
     yield ""
-    yield f"| variant | mean [95%] | {' · '.join(TASKS)} | false changes a million tokens | copied exactly |"
-    yield "|---|---|---|---|---|"
+    yield (
+        f"| variant | mean [95%] | {' · '.join(TASKS)} | against the reference, paired "
+        "| false changes a million tokens | copied exactly |"
+    )
+    yield "|---|---|---|---|---|---|"
+    reference = evaluated(Variant(), samples, length)
     for name, variant in variants.items():
-        yield row(name, evaluated(variant, samples, length))
+        yield row(name, evaluated(variant, samples, length), reference)
+
+
+def draw(scores: Mapping[str, Estimate], title: str, path: Path) -> None:
+    """Bars of mean scores with their intervals, the reference's as a line through all."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.36 * len(scores) + 1.2), layout="constrained")
+    axis = figure.subplots()
+    means = [100 * score.mean for score in scores.values()]
+    lows = [100 * (score.mean - score.low) for score in scores.values()]
+    highs = [100 * (score.high - score.mean) for score in scores.values()]
+    colours = [COLOURS[1], *[COLOURS[0]] * (len(scores) - 1)]
+    axis.barh(list(scores), means, xerr=(lows, highs), color=colours, error_kw={"elinewidth": 1, "capsize": 2})
+    axis.axvline(means[0], color=COLOURS[1], linewidth=0.8, linestyle=":")
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 100), xlabel="score, %", title=title)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -136,6 +182,8 @@ def main() -> None:
         print(line, flush=True)
     if chosen == VARIANTS:
         (FOLDER / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        scores = {name: scored(evaluated(variant, given.samples, given.length)) for name, variant in VARIANTS.items()}
+        draw(scores, f"{' and '.join(TASKS)} at {given.length}", FOLDER / "report.png")
 
 
 if __name__ == "__main__":
