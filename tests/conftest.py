@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ with contextlib.suppress(ImportError):  # verl's environment has none
     # How long an example takes says more of what else the machine is doing.
     settings.register_profile("memagent", deadline=None)
     settings.load_profile("memagent")
+
+# A shell has its background jobs ignore Ctrl-C, and so would the commands that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
