@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measuring import evaluate, memagent, plainly
+from measuring import differences, evaluate, false_changes, memagent, plainly
 from memagent.errors import OptionError
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import COLOURS
@@ -100,18 +100,17 @@ def evaluated(variant: Variant, samples: int, length: str) -> list[Outcome]:
 
 def scored(found: Sequence[Outcome]) -> Estimate:
     """The mean score over the tasks."""
-    return interval(*([one.score for one in found if one.task == task] for task in TASKS))
+    return interval(*([one.score for one in of_task(found, task)] for task in TASKS))
+
+
+def of_task(found: Sequence[Outcome], task: str) -> list[Outcome]:
+    """Those of one task."""
+    return [one for one in found if one.task == task]
 
 
 def against(found: Sequence[Outcome], reference: Sequence[Outcome]) -> Estimate:
     """The mean difference to the reference on the same problems."""
-    scores = {(one.task, one.index): one.score for one in reference}
-    return paired(*([one.score - scores[task, one.index] for one in found if one.task == task] for task in TASKS))
-
-
-def false_changes(found: Sequence[Outcome]) -> float:
-    """Changes at sections without a part of a fact, a million tokens."""
-    return 1e6 * sum(one.false_changes or 0 for one in found) / max(1, sum(one.document_tokens for one in found))
+    return paired(*(differences(of_task(reference, task), of_task(found, task)) for task in TASKS))
 
 
 def fidelity(found: Sequence[Outcome]) -> float | None:
@@ -123,7 +122,7 @@ def fidelity(found: Sequence[Outcome]) -> float | None:
 def row(name: str, found: Sequence[Outcome], reference: Sequence[Outcome]) -> str:
     """A line of the table."""
     score, beside, copied = scored(found), against(found, reference), fidelity(found)
-    of_tasks = (interval([one.score for one in found if one.task == task]).mean for task in TASKS)
+    of_tasks = (interval([one.score for one in of_task(found, task)]).mean for task in TASKS)
     told = (
         name,
         f"{100 * score.mean:.1f} [{100 * score.low:.0f}, {100 * score.high:.0f}]",

@@ -12,8 +12,8 @@ import argparse
 from collections.abc import Sequence
 from statistics import correlation
 
-from ablations import VARIANTS, evaluated, false_changes, fidelity, scored
-from measuring import plainly
+from ablations import VARIANTS, evaluated, fidelity, scored
+from measuring import false_changes, plainly
 
 READERS = [name for name, variant in VARIANTS.items() if variant.method == "reading"]
 

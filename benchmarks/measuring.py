@@ -1,4 +1,5 @@
-"""What the long measurements share: commands of ours that go on where they stopped, and errors in one line.
+"""What the long measurements share: commands of ours that go on where they stopped, what their
+outcomes come to, and errors in one line.
 
 It does not know what is measured.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from memagent.errors import MemagentError
@@ -40,6 +41,17 @@ def evaluate(folder: Path, *options: object) -> list[Outcome]:
         memagent("eval", *options, *resume, "-o", folder)
     lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
     return [Outcome.from_json(json.loads(line)) for line in lines]
+
+
+def differences(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[float]:
+    """After minus before, problem by problem of one task."""
+    first = {one.index: one.score for one in before}
+    return [one.score - first[one.index] for one in after]
+
+
+def false_changes(found: Sequence[Outcome]) -> float:
+    """Changes at sections without a part of a fact, a million tokens."""
+    return 1e6 * sum(one.false_changes or 0 for one in found) / max(1, sum(one.document_tokens for one in found))
 
 
 def _finished(folder: Path) -> bool:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
-from measuring import evaluate, plainly
+from measuring import differences, evaluate, false_changes, plainly
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.statistics import Estimate, interval, paired
 from memagent.models.adapters import read_adapter
@@ -34,20 +33,9 @@ def read(adapter: Path, task: str, given: argparse.Namespace) -> list[Outcome]:
     )  # fmt: skip
 
 
-def differences(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[float]:
-    """After minus before, problem by problem."""
-    first = {one.index: one.score for one in before}
-    return [one.score - first[one.index] for one in after]
-
-
 def shown(found: Estimate) -> str:
     """In percent, with its interval."""
     return f"{100 * found.mean:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-
-
-def rate(found: Sequence[Outcome]) -> float:
-    """False changes in a million tokens."""
-    return 1e6 * sum(one.false_changes or 0 for one in found) / max(1, sum(one.document_tokens for one in found))
 
 
 def main() -> None:
@@ -74,7 +62,7 @@ def main() -> None:
         scores["difference"].append(changes)
         one = [interval(values[-1]) for values in (scores["before"], scores["after"])]
         print(f"| {task} | {len(after)} | {shown(one[0])} | {shown(one[1])} | {shown(paired(changes))} "
-              f"| {rate(before):,.0f} → {rate(after):,.0f} |", flush=True)  # fmt: skip
+              f"| {false_changes(before):,.0f} → {false_changes(after):,.0f} |", flush=True)  # fmt: skip
     whole = shown(interval(*scores["before"])), shown(interval(*scores["after"])), shown(paired(*scores["difference"]))
     print(f"| all | {sum(map(len, scores['after']))} | {' | '.join(whole)} | |")
 
