@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import pydoc_data.topics
 import time
 
 from bench_serving import endpoint
+from measuring import language_reference
 from memagent import Document, Reader, Settings, open_document
 from memagent.models import Model, ModelOptions, open_model
 from memagent.models.scheduled import ScheduledGate
@@ -23,7 +23,7 @@ DELAY = 0.1
 
 def document_of(tokens: int) -> Document:
     """The language reference, again and again, of so many tokens as the fake endpoints' clients estimate them."""
-    whole = "\n\n".join(topic for _, topic in sorted(pydoc_data.topics.topics.items()))
+    whole = language_reference()
     return open_document(text=(whole * (1 + 4 * tokens // len(whole)))[: 4 * tokens], name="language reference")
 
 

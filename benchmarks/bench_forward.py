@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import pydoc_data.topics
 import statistics
 import time
 from collections.abc import Callable
 
+from measuring import language_reference
 from memagent import Reader, Settings, open_document
 from memagent.documents import cut
 from memagent.models.local import LocalModel
@@ -29,7 +29,7 @@ Forward = Callable[[list[tuple[int, ...]]], None]
 
 def text(part: int, characters: int) -> str:
     """One part of the language reference; each round reads another, so that no state is left from the last."""
-    whole = "\n\n".join(topic for _, topic in sorted(pydoc_data.topics.topics.items()))
+    whole = language_reference()
     return whole[part * characters : (part + 1) * characters]
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import pydoc_data.topics
 import time
 
+from measuring import language_reference
 from memagent import Document, Progress, Reader, Settings, open_document
 from memagent.models import Model
 from memagent.models.local import LocalModel
@@ -25,7 +25,7 @@ RATE = 0.02
 
 def document_of(model: LocalModel, tokens: int) -> Document:
     """The language reference, from its start again where it ends, as long as asked for."""
-    whole = "\n\n".join(topic for _, topic in sorted(pydoc_data.topics.topics.items()))
+    whole = language_reference()
     text = whole * (1 + tokens // model.tokenizer.count(whole))
     return open_document(text=text[: model.tokenizer.ends(text)[tokens - 1]], name="language reference")
 

@@ -16,7 +16,7 @@ import csv
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from memagent.errors import OptionError
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import draw_curve
 from memagent.evaluation.reporting.markdown import markdown
-from memagent.evaluation.reporting.sections import sections
+from memagent.evaluation.reporting.sections import Grid, Section, percent, sections
 from memagent.evaluation.reporting.table import Table
+from memagent.evaluation.statistics import interval
 from memagent.models.adapters import read_adapter
 from memagent.models.local import suggested
 from memagent.models.shipped import FOLDER as SHIPPED
@@ -103,6 +104,8 @@ METHODS = (
 # Tasks whose hay is one text, repeated: much of it is computed once for all problems, so they cost the least.
 CHEAP = (*NEEDLES[:4], *NEEDLES[6:], "vt")
 DEAR = (*NEEDLES[4:6], "cwe", "fwe", "ruler-hqa")
+SHORT = ("no-context", "full", "untrained", "warm start only", "paper", "bm25", "full+yarn")
+LONG = ("no-context", "bm25", "truncated", "untrained", "warm start only", "paper", "full")
 GRID = (
     Stretch("8k", CHEAP, 50, ("reader",)),
     Stretch("64k", CHEAP, 10, ("reader",)),
@@ -112,8 +115,9 @@ GRID = (
     Stretch("64k", DEAR, 10, ("reader",)),
     Stretch("512k", FEW[-1:], 4, ("reader",)),
     Stretch("3584k", FEW[-1:], 1, ("reader",)),
-    Stretch("8k", ALL, 50, ("no-context", "bm25", "warm start only", "untrained", "paper", "full", "full+yarn")),
-    Stretch("64k", ALL, 10, ("no-context", "bm25", "warm start only", "untrained", "paper", "full", "truncated")),
+    # The other methods, at four tasks first, so that something can soon be compared.
+    *(Stretch("8k", tasks, 50, SHORT) for tasks in (FEW, ALL)),
+    *(Stretch("64k", tasks, 10, LONG) for tasks in (FEW, ALL)),
     Stretch("64k", FEW, 1, ("full+yarn",)),  # minutes a problem
 )
 
@@ -236,6 +240,39 @@ def _outcome(line: dict[str, str]) -> Outcome:
     )
 
 
+KINDS: Mapping[str, Callable[[Outcome], bool]] = {
+    "no change": lambda one: one.changes == 0,
+    "a false change": lambda one: bool(one.false_changes),
+    "a line not copied exactly": lambda one: one.exact < one.quotes,
+    "neither": lambda one: True,
+}
+
+
+def foretelling(measured: Sequence[Outcome]) -> Section:
+    """The reader's scores by what its changes were like: whether these foretell the answer, at each length."""
+    read = [one for one in measured if one.method == METHODS[0].name]
+    kind_of = {id(one): next(kind for kind, fits in KINDS.items() if fits(one)) for one in read}
+    labels = list(dict.fromkeys(one.label for one in sorted(read, key=lambda one: one.length)))
+    rows = [
+        (about, kind, *(_mean([one for one in chosen if one.label == label and kind_of[id(one)] == kind])
+                        for label in labels))
+        for about, chosen in _by_subject(read).items()
+        for kind in KINDS
+        if any(kind_of[id(one)] == kind for one in chosen)
+    ]  # fmt: skip
+    told = "Scores of the reader's readings in percent, by the first of these that is true of their changes of memory."
+    return Section("What foretells a right answer", (told, Grid(("tasks", "changes", *labels), tuple(rows))))
+
+
+def _by_subject(read: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    asked = [one for one in read if one.task == FEW[-1]]
+    return {"generated": [one for one in read if one.task != FEW[-1]], FEW[-1]: asked}
+
+
+def _mean(found: Sequence[Outcome]) -> str:
+    return percent(interval([one.score for one in found])) if found else ""
+
+
 def report() -> None:
     """The page and the picture."""
     measured = list(outcomes())
@@ -251,6 +288,7 @@ def report() -> None:
     ]
     unwanted = ("Cost", "All metrics", "Settings")
     found = [one for one in sections(table, {}) if one.title not in unwanted]
+    found.append(foretelling(measured))
     draw_curve(table, PICTURE)
     text = markdown("Results of the reader in the box", about, found).partition("## Readings")[0]
     PAGE.write_text(text.strip().replace("curve.png", PICTURE.name) + "\n", encoding="utf-8")
