@@ -13,10 +13,10 @@ import contextlib
 import time
 
 from bench_serving import endpoint
-from measuring import language_reference
 from memagent import Document, Reader, Settings, open_document
 from memagent.models import Model, ModelOptions, open_model
 from memagent.models.scheduled import ScheduledGate
+from memagent.tasks.haystacks import language_reference
 
 DELAY = 0.1
 

@@ -14,7 +14,6 @@ import statistics
 import time
 from collections.abc import Callable
 
-from measuring import language_reference
 from memagent import Reader, Settings, open_document
 from memagent.documents import cut
 from memagent.models.local import LocalModel
@@ -22,6 +21,7 @@ from memagent.models.pull import GGUF_NAME, pull, with_safetensors
 from memagent.models.scheduled import ScheduledGate
 from memagent.models.tokenizers import load_tokenizer
 from memagent.reading.protocols import NO_MEMORY, Gated
+from memagent.tasks.haystacks import language_reference
 
 PROBLEM = "What is the with statement used for?"
 Forward = Callable[[list[tuple[int, ...]]], None]

@@ -13,11 +13,11 @@ import asyncio
 import dataclasses
 import time
 
-from measuring import language_reference
 from memagent import Document, Progress, Reader, Settings, open_document
 from memagent.models import Model
 from memagent.models.local import LocalModel
 from memagent.models.scheduled import ScheduledGate
+from memagent.tasks.haystacks import language_reference
 
 SIZES = {"paper's sizes": (5000, 1024), "small sizes": (1024, 64)}
 RATE = 0.02

@@ -1,5 +1,5 @@
 """What the benchmarks share: commands of ours that go on where they stopped, what their
-outcomes come to, the language reference that many read, and errors in one line.
+outcomes come to, and errors in one line.
 
 It does not know what is measured.
 """
@@ -7,7 +7,6 @@ It does not know what is measured.
 from __future__ import annotations
 
 import json
-import pydoc_data.topics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -24,11 +23,6 @@ def plainly(main: Callable[[], None]) -> None:
     except MemagentError as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-
-
-def language_reference() -> str:
-    """Text that every Python carries, as `make ask` reads it: about 113K SmolLM2 tokens."""
-    return "\n\n".join(topic for _, topic in sorted(pydoc_data.topics.topics.items()))
 
 
 def memagent(*arguments: object) -> None:

@@ -16,8 +16,10 @@ import csv
 import hashlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from measuring import evaluate, plainly
@@ -250,27 +252,24 @@ KINDS: Mapping[str, Callable[[Outcome], bool]] = {
 
 def foretelling(measured: Sequence[Outcome]) -> Section:
     """The reader's scores by what its changes were like: whether these foretell the answer, at each length."""
-    read = [one for one in measured if one.method == METHODS[0].name]
-    kind_of = {id(one): next(kind for kind, fits in KINDS.items() if fits(one)) for one in read}
-    labels = list(dict.fromkeys(one.label for one in sorted(read, key=lambda one: one.length)))
-    rows = [
-        (about, kind, *(_mean([one for one in chosen if one.label == label and kind_of[id(one)] == kind])
-                        for label in labels))
-        for about, chosen in _by_subject(read).items()
-        for kind in KINDS
-        if any(kind_of[id(one)] == kind for one in chosen)
-    ]  # fmt: skip
+    scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for one in sorted(measured, key=lambda one: one.length):
+        if one.method == METHODS[0].name:
+            subject = one.task if one.task == FEW[-1] else "generated"
+            kind = next(kind for kind, fits in KINDS.items() if fits(one))
+            scores[subject, kind, one.label].append(one.score)
+    labels = list(dict.fromkeys(label for *_, label in scores))
+    rows = (
+        (subject, kind, *(_mean(scores.get((subject, kind, label))) for label in labels))
+        for subject, kind in product(("generated", FEW[-1]), KINDS)
+    )
     told = "Scores of the reader's readings in percent, by the first of these that is true of their changes of memory."
-    return Section("What foretells a right answer", (told, Grid(("tasks", "changes", *labels), tuple(rows))))
+    grid = Grid(("tasks", "changes", *labels), tuple(row for row in rows if any(row[2:])))
+    return Section("What foretells a right answer", (told, grid))
 
 
-def _by_subject(read: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    asked = [one for one in read if one.task == FEW[-1]]
-    return {"generated": [one for one in read if one.task != FEW[-1]], FEW[-1]: asked}
-
-
-def _mean(found: Sequence[Outcome]) -> str:
-    return percent(interval([one.score for one in found])) if found else ""
+def _mean(scores: Sequence[float] | None) -> str:
+    return percent(interval(scores)) if scores else ""
 
 
 def report() -> None:

@@ -33,7 +33,7 @@ def test_both_texts_are_long_and_their_words_stand_one_space_apart():
 def test_what_both_say_is_dropped_from_the_train_side_alone(monkeypatch):
     both = "This sentence, which is long enough to be told, stands in either text."
     within = f"Here it stands in the midst of another one: {both[:-1]} and so on."
-    monkeypatch.setattr(haystacks, "_reference", lambda: f"{both} Only the report says this.")
+    monkeypatch.setattr(haystacks, "language_reference", lambda: f"{both} Only the report says this.")
     monkeypatch.setattr(haystacks, "_docstrings", lambda: iter([f"{both} Only train says this.", within, "Short."]))
     haystack.cache_clear()
     try:

@@ -36,6 +36,19 @@ class Haystack:
     fingerprint: str
 
 
+def language_reference() -> str:
+    """The language reference, its topics by name: about 465K characters.
+
+    Raises:
+        SetupError: this Python comes without it.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:  # some systems ship it apart
+        raise SetupError(f"this Python comes without its reference, pydoc_data: {_INSTEAD}") from error
+    return "\n\n".join(topics[name] for name in sorted(topics))
+
+
 @lru_cache(maxsize=8)
 def haystack(kind: str) -> Haystack:
     """The haystack `report`, `train`, or a file of the user's by its path.
@@ -45,7 +58,7 @@ def haystack(kind: str) -> Haystack:
         SetupError: this Python comes without the text.
     """
     if kind == "report":
-        return _made(kind, _sentences(_reference()))
+        return _made(kind, _sentences(language_reference()))
     if kind == "train":
         found = _made(kind, _apart(_sentences("\n\n".join(_docstrings())), haystack("report")))
         if not found.sentences:
@@ -96,14 +109,6 @@ def _short(sentence: str) -> Iterator[str]:
         sentence = sentence[cut:]
     if sentence:
         yield sentence
-
-
-def _reference() -> str:
-    try:
-        from pydoc_data.topics import topics
-    except ImportError as error:  # some systems ship it apart
-        raise SetupError(f"this Python comes without its reference, pydoc_data: {_INSTEAD}") from error
-    return "\n\n".join(topics[name] for name in sorted(topics))
 
 
 def _docstrings() -> Iterator[str]:
