@@ -86,6 +86,18 @@ async def test_bm25_shows_passages_in_the_document_s_order(model, settings, jour
     assert 0 < places[0] < places[1]
 
 
+@pytest.mark.parametrize("name", ["truncated", "bm25"])
+@pytest.mark.parametrize("spare", [0, 1])
+async def test_a_document_that_just_fits_is_shown_as_full_shows_it(name, spare, settings, journal):
+    roomy, asked = ScriptedModel.saying("1000"), problem(fillers=60)
+    await baseline("full", roomy, settings, journal).attempt(asked)
+    whole = roomy.requests[-1].prompt
+    tight = ScriptedModel(lambda request: "1000", window=roomy.prompt_tokens(whole) + asked.max_tokens - spare)
+    attempt = await baseline(name, tight, settings, journal).attempt(asked)
+    assert attempt.status == "answered"
+    assert (tight.requests[-1].prompt == whole) is (spare == 0)
+
+
 async def test_thinking_takes_of_the_room(model, settings, journal):
     thinking = replace(settings, thinking_tokens=100)
     for name in ("truncated", "bm25"):

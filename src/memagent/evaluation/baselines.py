@@ -7,7 +7,7 @@ failures are the desk's business (`consulting.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import accumulate, takewhile
 
@@ -42,10 +42,7 @@ async def full(desk: Desk) -> Completion:
 
 async def truncated(desk: Desk) -> Completion:
     """The document's beginning and end, with its middle left out where it does not fit (as LongBench does)."""
-    room = _room(desk)
-    text = desk.text
-    kept = await asyncio.to_thread(_without_middle, text, room, desk.model.tokenizer)
-    return await desk.answer(kept)
+    return await desk.answer(await asyncio.to_thread(_whole_or, desk, _ends))
 
 
 async def no_context(desk: Desk) -> Completion:
@@ -55,8 +52,7 @@ async def no_context(desk: Desk) -> Completion:
 
 async def bm25(desk: Desk) -> Completion:
     """The passages that BM25 ranks first for the question, as many as fit, in the document's order."""
-    found = await asyncio.to_thread(_retrieved, desk, _room(desk))
-    return await desk.answer(found)
+    return await desk.answer(await asyncio.to_thread(_whole_or, desk, _retrieved))
 
 
 async def map_reduce(desk: Desk) -> Completion:
@@ -104,8 +100,17 @@ def _room(desk: Desk) -> int:
     return room
 
 
-def _without_middle(text: str, room: int, tokenizer: Tokenizer) -> str:
-    """`text` if it has at most `room` tokens, else its first and its last ones, half of the room each."""
+def _whole_or(desk: Desk, chosen: Callable[[Desk, int], str]) -> str:
+    """The whole document where the window takes it, as `full` shows it; else what is chosen of it for the room."""
+    text, model = desk.text, desk.model
+    room = _room(desk)
+    few = len(_first(text, model.window, model.tokenizer)) == len(text)  # only then is all of it counted
+    return text if few and desk.takes(text) else chosen(desk, room)
+
+
+def _ends(desk: Desk, room: int) -> str:
+    """The text if it has at most `room` tokens, else its first and its last ones, half of the room each."""
+    text, tokenizer = desk.text, desk.model.tokenizer
     half = (room - MARGIN) // 2
     start = _first(text, room, tokenizer)
     if len(start) == len(text):
@@ -145,7 +150,7 @@ def _retrieved(desk: Desk, room: int) -> str:
     tokens = partial(bm25s.tokenize, stopwords="en", show_progress=False)
     corpus = tokens([passage.text for passage in passages])
     if not corpus.vocab:
-        return _without_middle(desk.text, room, desk.model.tokenizer)
+        return _ends(desk, room)
     index.index(corpus, show_progress=False)
     ranked, _ = index.retrieve(tokens([desk.problem.question]), k=len(passages), show_progress=False)
     order = [int(number) for number in ranked[0]]

@@ -71,8 +71,16 @@ class Desk:
 
     async def answer(self, context: str) -> Completion:
         """Ask the problem with `context` in the place of the document."""
+        return await self.ask("answer", self._around(context), self.answer_tokens)
+
+    def takes(self, context: str) -> bool:
+        """Whether the window takes the problem with `context` in the place of the document, and its reply."""
+        asked = self.model.prompt_tokens(Prompt(segments=(self._around(context),)))
+        return asked + self.answer_tokens + self.settings.thinking_tokens <= self.model.window
+
+    def _around(self, context: str) -> str:
         head, tail = framed(self.problem)
-        return await self.ask("answer", f"{head}{self.guarded(context)}{tail}", self.answer_tokens)
+        return f"{head}{self.guarded(context)}{tail}"
 
     def guarded(self, text: str) -> str:
         """Text of the document as data: it can neither end its frame nor speak as the user."""
