@@ -23,6 +23,7 @@ from itertools import product
 from pathlib import Path
 
 from measuring import evaluate, plainly
+from memagent.atomic import replacing
 from memagent.errors import OptionError
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import draw_curve
@@ -182,12 +183,10 @@ def keep(method: Method, task: str, label: str, found: Sequence[Outcome]) -> Non
         told |= {"model": method.model, "method": method.name, "task": task, "label": label}
         told["seconds"] = round(one.seconds, 2)
         lines.append({name: "" if value is None else str(value) for name, value in told.items()})
-    part = KEPT.with_suffix(".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with replacing(KEPT) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-    part.replace(KEPT)
 
 
 def run(minutes: float, only: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import filelock
 
+from memagent.atomic import write_whole
 from memagent.errors import InputError, JournalError
 from memagent.evaluation.outcome import Outcome, Peak
 from memagent.evaluation.recipe import Recipe
@@ -154,13 +155,6 @@ _OPTIONS = {
 
 def _option(field: str) -> str:
     return _OPTIONS.get(field, f"--{field}")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is either the old one or the new one, never a part."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8", errors="backslashreplace")
-    beside.replace(path)
 
 
 def _json(path: Path) -> Any:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from memagent.atomic import write_whole
 from memagent.documents.document import Document
 from memagent.documents.encodings import UTF_8
 from memagent.documents.text import open_text
@@ -73,9 +74,7 @@ class Feed:
     def keep(self) -> None:
         """Note on disk how far it is."""
         about = {"problem": self.problem, "start": asdict(self.start), "seen": self.seen}
-        part = self.folder / f"{_ABOUT}.part"
-        part.write_text(json.dumps(about), encoding="utf-8")
-        part.replace(self.folder / _ABOUT)
+        write_whole(self.folder / _ABOUT, json.dumps(about))
 
 
 class Feeds:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
+from memagent.atomic import replacing
 from memagent.errors import DocumentError, InputError
 from memagent.scoring import METRICS
 from memagent.tasks.problem import Problem
@@ -104,16 +105,11 @@ def write(path: Path, problems: Iterable[Problem]) -> int:
     Raises:
         InputError: a problem holds what is no text.
     """
-    beside = path.with_name(path.name + ".part")
     count = 0
-    try:
-        with beside.open("wb") as raw, _packing(raw, path) as file:
-            for problem in problems:
-                file.write(_line(problem, path.parent))
-                count += 1
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as part, part.open("wb") as raw, _packing(raw, path) as file:
+        for problem in problems:
+            file.write(_line(problem, path.parent))
+            count += 1
     return count
 
 

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from memagent.atomic import replacing
 from memagent.errors import InputError, OptionError
 from memagent.extras import extra
 from memagent.tasks import jsonl
@@ -45,7 +46,7 @@ def write_train_parquet(path: Path, problems: Iterable[Problem]) -> int:
         from pyarrow import parquet
     schema, count = _schema(pyarrow), 0
     found = _records(to_train, problems)
-    with _beside(path) as part_of, parquet.ParquetWriter(part_of, schema) as file:
+    with _of_text(path) as part_of, parquet.ParquetWriter(part_of, schema) as file:
         while rows := list(islice(found, _ROWS)):
             file.write_table(pyarrow.Table.from_pylist(rows, schema))
             count += len(rows)
@@ -124,7 +125,7 @@ def _records(make: Callable[[int, Problem], Record], problems: Iterable[Problem]
 def _write_json(path: Path, found: Iterable[Record], *, start: str = "", joint: str = "\n", end: str = "\n") -> int:
     """One record a line, with what makes a list of them."""
     count = 0
-    with _beside(path) as part_of, part_of.open("w", encoding="utf-8") as file:
+    with _of_text(path) as part_of, part_of.open("w", encoding="utf-8") as file:
         file.write(start)
         for record in found:
             file.write(f"{joint if count else ''}{json.dumps(record, ensure_ascii=False)}")
@@ -152,13 +153,10 @@ def _schema(pyarrow: Any) -> Any:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place in the end, and goes if there is none."""
-    beside = path.with_name(path.name + ".part")
+def _of_text(path: Path) -> Iterator[Path]:
+    """A file that takes the place of `path` in the end."""
     try:
-        yield beside
-        beside.replace(path)
+        with replacing(path) as part:
+            yield part
     except UnicodeEncodeError as error:
         raise InputError(f"{path}: a problem holds half of a surrogate pair, which is no text") from error
-    finally:
-        beside.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Container
 from pathlib import Path
 
+from memagent.atomic import replacing
 from memagent.errors import InputError, OptionError
 from memagent.extras import extra
 from memagent.tasks import jsonl
@@ -66,16 +67,10 @@ def select(source: Path, target: Path, numbers: Container[int]) -> int:
     if kind_of_file(source) is None:
         found = enumerate(jsonl.stream(source))
         return jsonl.write(target, (problem for number, problem in found if number in numbers))
-    beside = target.with_name(target.name + ".part")
-    try:
+    with replacing(target) as part:
         if source.suffix == ".parquet":
-            count = _copy_rows(source, beside, numbers)
-        else:
-            count = _copy_text(source, beside, numbers, packed=target.suffix == ".gz")
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
-    return count
+            return _copy_rows(source, part, numbers)
+        return _copy_text(source, part, numbers, packed=target.suffix == ".gz")
 
 
 def _copy_rows(source: Path, target: Path, numbers: Container[int]) -> int:

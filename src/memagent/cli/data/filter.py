@@ -15,6 +15,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from memagent.atomic import write_whole
 from memagent.cli.eval_view import EvalView, share_bar, share_line
 from memagent.cli.evaluate import Interrupted
 from memagent.cli.memory_view import printable
@@ -22,7 +23,6 @@ from memagent.cli.options import Tokens, model_options, pick_model, pick_setting
 from memagent.cli.outcome import for_eyes
 from memagent.errors import InputError, JournalError
 from memagent.evaluation.best_of_n import BestOfN, Plan, Tally, distinct
-from memagent.evaluation.folder import write_whole
 from memagent.evaluation.progress import State
 from memagent.reading import Journal
 from memagent.tasks.records import read_records

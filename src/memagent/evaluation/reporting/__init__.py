@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memagent.evaluation.folder import write_whole
+from memagent.atomic import write_whole
 from memagent.evaluation.outcome import Outcome, Peak
 from memagent.evaluation.recipe import Recipe
 from memagent.evaluation.reporting.figures import draw_cost, draw_curve

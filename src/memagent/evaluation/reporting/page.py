@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from memagent.evaluation.folder import write_whole
+from memagent.atomic import write_whole
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.sections import Grid, Picture, Section
 from memagent.extras import extra
