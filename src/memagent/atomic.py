@@ -1,6 +1,7 @@
 """Files that appear whole: what is written stands beside the file until it is done, and then takes its place.
 
-It knows nothing of what is in them, nor of two processes that write the same file.
+It knows nothing of what is in them, nor of two processes that write the same file, nor of power failures: a run's own
+files are also flushed to disk (training/folders.py).
 """
 
 from __future__ import annotations

@@ -75,8 +75,7 @@ class Desk:
 
     def takes(self, context: str) -> bool:
         """Whether the window takes the problem with `context` in the place of the document, and its reply."""
-        asked = self.model.prompt_tokens(Prompt(segments=(self._around(context),)))
-        return asked + self.answer_tokens + self.settings.thinking_tokens <= self.model.window
+        return self._needed(self._request(self._around(context), self.answer_tokens)) <= self.model.window
 
     def _around(self, context: str) -> str:
         head, tail = framed(self.problem)
@@ -92,21 +91,28 @@ class Desk:
         Raises:
             WindowOverflow, TurnRefused: as the model says.
         """
+        request = self._request(text, max_tokens)
+        self._check_window(request)
+        return await self.asker.ask(place, text, request)
+
+    def _request(self, text: str, max_tokens: int) -> Request:
         settings = self.settings
-        request = Request(
+        return Request(
             prompt=Prompt(segments=(text,)),
             max_tokens=max_tokens,
             thinking_tokens=settings.thinking_tokens,
             sampling=Sampling(temperature=settings.temperature, top_p=settings.top_p, seed=settings.seed),
         )
-        self._check_window(request)
-        return await self.asker.ask(place, text, request)
+
+    def _needed(self, request: Request) -> int:
+        """Tokens of the window that the prompt and its reply take."""
+        return self.model.prompt_tokens(request.prompt) + request.max_tokens + request.thinking_tokens
 
     def _check_window(self, request: Request) -> None:
         """By the model's own tokenizer; without it the endpoint has to say."""
         if self.window is None or not self.model.tokenizer.exact:
             return
-        needed = self.model.prompt_tokens(request.prompt) + request.max_tokens + request.thinking_tokens
+        needed = self._needed(request)
         if needed > self.window:
             raise WindowOverflow(f"prompt and reply need {needed} tokens, and --window is {self.window}")
 

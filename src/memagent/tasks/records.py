@@ -154,7 +154,7 @@ def _schema(pyarrow: Any) -> Any:
 
 @contextmanager
 def _of_text(path: Path) -> Iterator[Path]:
-    """A file that takes the place of `path` in the end."""
+    """A file to fill in the place of `path`; text that UTF-8 cannot hold is an InputError."""
     try:
         with replacing(path) as part:
             yield part
