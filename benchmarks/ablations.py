@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measuring import differences, evaluate, false_changes, memagent, plainly
+from measuring import differences, evaluate, false_changes, fidelity, memagent, plainly
 from memagent.errors import OptionError
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import COLOURS
@@ -111,12 +111,6 @@ def of_task(found: Sequence[Outcome], task: str) -> list[Outcome]:
 def against(found: Sequence[Outcome], reference: Sequence[Outcome]) -> Estimate:
     """The mean difference to the reference on the same problems."""
     return paired(*(differences(of_task(reference, task), of_task(found, task)) for task in TASKS))
-
-
-def fidelity(found: Sequence[Outcome]) -> float | None:
-    """The share of copied lines that are right to the letter; None without any."""
-    quotes = sum(one.quotes for one in found)
-    return sum(one.exact for one in found) / quotes if quotes else None
 
 
 def row(name: str, found: Sequence[Outcome], reference: Sequence[Outcome]) -> str:

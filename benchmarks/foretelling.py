@@ -1,55 +1,111 @@
-"""What a short test foretells of a reader at length: the ablations' readers, read at 4K and at 16K.
+"""What foretells a right answer: false changes and exact copying, within the reader's readings and from 8K to 64K.
 
-    python benchmarks/ablations.py && python benchmarks/foretelling.py
-
-Prints for each reader its score at 4K, its false changes and how exactly it copies there, beside its score at 16K, and
-how the readers' order by each of the three agrees with that by the last (Spearman's rank correlation).
+It builds a section of docs/results.md from outcomes, and does not know where these come from.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from statistics import correlation
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from statistics import correlation, mean
 
-from ablations import VARIANTS, evaluated, fidelity, scored
-from measuring import false_changes, plainly
+from measuring import false_changes, fidelity
+from memagent.evaluation.outcome import Outcome
+from memagent.evaluation.reporting.sections import Grid, Section, percent
+from memagent.evaluation.statistics import interval
 
-READERS = [name for name, variant in VARIANTS.items() if variant.method == "reading"]
+FOUND, COUNTED, PARAGRAPHS = "needles, vt", "cwe, fwe", "ruler-hqa"
+NEAR, FAR = "8k", "64k"
+KINDS: Mapping[str, Callable[[Outcome], bool]] = {
+    "no change": lambda one: one.changes == 0,
+    "a false change": lambda one: bool(one.false_changes),
+    "a line not copied exactly": lambda one: one.exact < one.quotes,
+    "neither": lambda one: True,
+}
 
 
-def ranks(values: Sequence[float]) -> list[float]:
-    """Each value's rank from 0; equal ones share the mean of theirs."""
-    below = [sum(other < value for other in values) for value in values]
-    return [first + (values.count(value) - 1) / 2 for first, value in zip(below, values, strict=True)]
+def score(found: Sequence[Outcome]) -> float:
+    """The mean score."""
+    return mean(one.score for one in found)
+
+
+def known_false_changes(found: Sequence[Outcome]) -> float | None:
+    """False changes a million tokens; None for a task whose facts are not known."""
+    return None if any(one.false_changes is None for one in found) else false_changes(found)
+
+
+SIGNS: Mapping[str, Callable[[Sequence[Outcome]], float | None]] = {
+    f"score at {NEAR}": score,
+    "false changes a million tokens": known_false_changes,
+    "copied exactly": fidelity,
+}
+
+
+def foretelling(measured: Sequence[Outcome], reader: str) -> Section:
+    """Both tables; `reader` is the method whose readings the first is of."""
+    within = (
+        "Scores of the reader's readings in percent, by the first of these that is true of their changes of memory."
+    )
+    across = (
+        f"How well what readers were like at {NEAR} foretells their scores at {FAR}: the rank correlation (Spearman's, "
+        "-1 to 1) of the two, where a reader at a task is one case."
+    )
+    return Section(
+        "What foretells a right answer",
+        (within, _within([one for one in measured if one.method == reader]), across, _across(measured)),
+    )
+
+
+def _within(readings: Sequence[Outcome]) -> Grid:
+    scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for one in sorted(readings, key=lambda one: one.length):
+        kind = next(kind for kind, fits in KINDS.items() if fits(one))
+        scores[_subject(one.task), kind, one.label].append(one.score)
+    labels = list(dict.fromkeys(label for *_, label in scores))
+    rows = (
+        (subject, kind, *(_mean(scores.get((subject, kind, label))) for label in labels))
+        for subject, kind in product((FOUND, COUNTED, PARAGRAPHS), KINDS)
+    )
+    return Grid(("tasks", "changes", *labels), tuple(row for row in rows if any(row[2:])))
+
+
+def _across(measured: Sequence[Outcome]) -> Grid:
+    cells: dict[tuple[str, str, str], list[Outcome]] = defaultdict(list)
+    for one in measured:
+        cells[one.method, one.task, one.label].append(one)
+    pairs = [
+        (near, cells[method, task, FAR])
+        for (method, task, label), near in list(cells.items())
+        if label == NEAR and (method, task, FAR) in cells and any(one.changes for one in near)
+    ]
+    found = [pair for pair in pairs if _subject(pair[0][0].task) == FOUND]
+    rows = (("all", *_agreements(pairs)), (FOUND, *_agreements(found)))
+    return Grid(("tasks", *SIGNS), rows)
+
+
+def _agreements(pairs: Sequence[tuple[list[Outcome], list[Outcome]]]) -> Iterator[str]:
+    for sign in SIGNS.values():
+        known = [(told, score(far)) for near, far in pairs if (told := sign(near)) is not None]
+        yield f"{spearman(*zip(*known, strict=True)):+.2f} n={len(known)}" if len(known) > 1 else ""
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
     """Spearman's rank correlation; 0 where all of one side are equal."""
     if len(set(one)) < 2 or len(set(other)) < 2:
         return 0.0
-    return correlation(ranks(one), ranks(other))
+    return correlation(_ranks(one), _ranks(other))
 
 
-def main() -> None:
-    """Measure what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--samples", type=int, default=8, help="problems of each task at the longer length")
-    parser.add_argument("--length", default="16k")
-    given = parser.parse_args()
-    columns: list[tuple[float, float, float, float]] = []
-    print(f"| reader | at 4k | false changes a million tokens | copied exactly | at {given.length} |")
-    print("|---|---|---|---|---|")
-    for name in READERS:
-        short, long = evaluated(VARIANTS[name], 24, "4k"), evaluated(VARIANTS[name], given.samples, given.length)
-        found = scored(short).mean, false_changes(short), fidelity(short) or 0.0, scored(long).mean
-        columns.append(found)
-        shown = f"{100 * found[0]:.0f} | {found[1]:,.0f} | {100 * found[2]:.0f}% | {100 * found[3]:.0f}"
-        print(f"| {name} | {shown} |", flush=True)
-    *told, outcome = (list(column) for column in zip(*columns, strict=True))
-    agreement = " | ".join(f"{spearman(column, outcome):+.2f}" for column in told)
-    print(f"| **agreement with the order at {given.length}** | {agreement} | |")
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Each value's rank from 0; equal ones share the mean of theirs."""
+    below = [sum(other < value for other in values) for value in values]
+    return [first + (values.count(value) - 1) / 2 for first, value in zip(below, values, strict=True)]
 
 
-if __name__ == "__main__":
-    plainly(main)
+def _subject(task: str) -> str:
+    return {"cwe": COUNTED, "fwe": COUNTED, PARAGRAPHS: PARAGRAPHS}.get(task, FOUND)
+
+
+def _mean(scores: Sequence[float] | None) -> str:
+    return percent(interval(scores)) if scores else ""

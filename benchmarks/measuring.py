@@ -54,6 +54,12 @@ def false_changes(found: Sequence[Outcome]) -> float:
     return 1e6 * sum(one.false_changes or 0 for one in found) / max(1, sum(one.document_tokens for one in found))
 
 
+def fidelity(found: Sequence[Outcome]) -> float | None:
+    """The share of copied lines that are right to the letter; None without any."""
+    quotes = sum(one.quotes for one in found)
+    return sum(one.exact for one in found) / quotes if quotes else None
+
+
 def _finished(folder: Path) -> bool:
     """Whether there is a report, and not one on what an evaluation that was stopped had come to."""
     report = folder / "report.md"

@@ -16,21 +16,19 @@ import csv
 import hashlib
 import json
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
+from foretelling import foretelling
 from measuring import evaluate, plainly
 from memagent.atomic import replacing
 from memagent.errors import OptionError
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import draw_curve
 from memagent.evaluation.reporting.markdown import markdown
-from memagent.evaluation.reporting.sections import Grid, Section, percent, sections
+from memagent.evaluation.reporting.sections import sections
 from memagent.evaluation.reporting.table import Table
-from memagent.evaluation.statistics import interval
 from memagent.models.adapters import read_adapter
 from memagent.models.local import suggested
 from memagent.models.shipped import FOLDER as SHIPPED
@@ -241,36 +239,6 @@ def _outcome(line: dict[str, str]) -> Outcome:
     )
 
 
-KINDS: Mapping[str, Callable[[Outcome], bool]] = {
-    "no change": lambda one: one.changes == 0,
-    "a false change": lambda one: bool(one.false_changes),
-    "a line not copied exactly": lambda one: one.exact < one.quotes,
-    "neither": lambda one: True,
-}
-
-
-def foretelling(measured: Sequence[Outcome]) -> Section:
-    """The reader's scores by what its changes were like: whether these foretell the answer, at each length."""
-    scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for one in sorted(measured, key=lambda one: one.length):
-        if one.method == METHODS[0].name:
-            subject = one.task if one.task == FEW[-1] else "generated"
-            kind = next(kind for kind, fits in KINDS.items() if fits(one))
-            scores[subject, kind, one.label].append(one.score)
-    labels = list(dict.fromkeys(label for *_, label in scores))
-    rows = (
-        (subject, kind, *(_mean(scores.get((subject, kind, label))) for label in labels))
-        for subject, kind in product(("generated", FEW[-1]), KINDS)
-    )
-    told = "Scores of the reader's readings in percent, by the first of these that is true of their changes of memory."
-    grid = Grid(("tasks", "changes", *labels), tuple(row for row in rows if any(row[2:])))
-    return Section("What foretells a right answer", (told, grid))
-
-
-def _mean(scores: Sequence[float] | None) -> str:
-    return percent(interval(scores)) if scores else ""
-
-
 def report() -> None:
     """The page and the picture."""
     measured = list(outcomes())
@@ -286,7 +254,7 @@ def report() -> None:
     ]
     unwanted = ("Cost", "All metrics", "Settings")
     found = [one for one in sections(table, {}) if one.title not in unwanted]
-    found.append(foretelling(measured))
+    found.append(foretelling(measured, METHODS[0].name))
     draw_curve(table, PICTURE)
     text = markdown("Results of the reader in the box", about, found).partition("## Readings")[0]
     PAGE.write_text(text.strip().replace("curve.png", PICTURE.name) + "\n", encoding="utf-8")
