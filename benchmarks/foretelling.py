@@ -13,6 +13,7 @@ from statistics import correlation, mean
 from measuring import false_changes, fidelity
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.sections import Grid, Section, percent
+from memagent.evaluation.reporting.table import Table
 from memagent.evaluation.statistics import interval
 
 FOUND, COUNTED, PARAGRAPHS = "needles, vt", "cwe, fwe", "ruler-hqa"
@@ -42,27 +43,28 @@ SIGNS: Mapping[str, Callable[[Sequence[Outcome]], float | None]] = {
 }
 
 
-def foretelling(measured: Sequence[Outcome], reader: str) -> Section:
-    """Both tables; `reader` is the method whose readings the first is of."""
+def foretelling(table: Table) -> Section:
+    """Both tables; the first is of the readings of the table's first method."""
     within = (
         "Scores of the reader's readings in percent, by the first of these that is true of their changes of memory."
     )
     across = (
         f"How well what readers were like at {NEAR} foretells their scores at {FAR}: the rank correlation (Spearman's, "
-        "-1 to 1) of the two, where a reader at a task is one case."
+        "-1 to 1) of the two, where a reader that changes its memory at a task is one case."
     )
     return Section(
         "What foretells a right answer",
-        (within, _within([one for one in measured if one.method == reader]), across, _across(measured)),
+        (within, _within(table), across, _across(table)),
     )
 
 
-def _within(readings: Sequence[Outcome]) -> Grid:
+def _within(table: Table) -> Grid:
     scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for one in sorted(readings, key=lambda one: one.length):
-        kind = next(kind for kind, fits in KINDS.items() if fits(one))
-        scores[_subject(one.task), kind, one.label].append(one.score)
-    labels = list(dict.fromkeys(label for *_, label in scores))
+    labels = [length.label for length in table.lengths if table.at(table.methods[0], length)]
+    for one in table.outcomes:
+        if one.method == table.methods[0]:
+            kind = next(kind for kind, fits in KINDS.items() if fits(one))
+            scores[_subject(one.task), kind, one.label].append(one.score)
     rows = (
         (subject, kind, *(_mean(scores.get((subject, kind, label))) for label in labels))
         for subject, kind in product((FOUND, COUNTED, PARAGRAPHS), KINDS)
@@ -70,14 +72,11 @@ def _within(readings: Sequence[Outcome]) -> Grid:
     return Grid(("tasks", "changes", *labels), tuple(row for row in rows if any(row[2:])))
 
 
-def _across(measured: Sequence[Outcome]) -> Grid:
-    cells: dict[tuple[str, str, str], list[Outcome]] = defaultdict(list)
-    for one in measured:
-        cells[one.method, one.task, one.label].append(one)
+def _across(table: Table) -> Grid:
     pairs = [
-        (near, cells[method, task, FAR])
-        for (method, task, label), near in list(cells.items())
-        if label == NEAR and (method, task, FAR) in cells and any(one.changes for one in near)
+        (near, table.cells[method, FAR, task])
+        for (method, label, task), near in table.cells.items()
+        if label == NEAR and (method, FAR, task) in table.cells and any(one.changes for one in near)
     ]
     found = [pair for pair in pairs if _subject(pair[0][0].task) == FOUND]
     rows = (("all", *_agreements(pairs)), (FOUND, *_agreements(found)))

@@ -254,7 +254,7 @@ def report() -> None:
     ]
     unwanted = ("Cost", "All metrics", "Settings")
     found = [one for one in sections(table, {}) if one.title not in unwanted]
-    found.append(foretelling(measured, METHODS[0].name))
+    found.append(foretelling(table))
     draw_curve(table, PICTURE)
     text = markdown("Results of the reader in the box", about, found).partition("## Readings")[0]
     PAGE.write_text(text.strip().replace("curve.png", PICTURE.name) + "\n", encoding="utf-8")
