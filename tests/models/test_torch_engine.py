@@ -180,17 +180,18 @@ def test_what_decodes_together_fits_the_memory_it_may_take(model):
     assert all(rows == 1 or rows * columns <= 110 for rows, columns in most) and max(most)[0] == 2
 
 
-def test_a_long_prompt_is_not_padded(model, monkeypatch):
+def test_long_prompts_are_neither_padded_nor_computed_together(model, monkeypatch):
     monkeypatch.setattr("memagent.models.engines.torch.UNPADDED", 100)
-    widths = []
+    shapes = []
     hook = model.register_forward_pre_hook(
-        lambda _, args, kwargs: widths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+        lambda _, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
-    asked = job(range(3, 3 + 133), 1)
-    outputs = run(backend(model), asked)
+    asked = [job(range(3, 3 + 133), 1), job(range(5, 5 + 141), 1), job(range(9, 29), 1), job(range(4, 34), 1)]
+    shared = [job([*range(7, 7 + 125), end], 1, shared=125) for end in (3, 4)]
+    outputs = run(backend(model), *asked, *shared)
     hook.remove()
-    assert_plain(model, [asked], outputs)
-    assert widths == [133]
+    assert_plain(model, [*asked, *shared], outputs)
+    assert shapes == [(2, bucket(30)), (1, 133), (1, 141), (1, 125), (2, bucket(1))]
 
 
 def test_buckets_are_few_and_close():

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from memagent.models.engines.rows import Layers
 
 Ids = tuple[int, ...]
-# A longer prompt is not padded: its mask, a square of its length, would cost more than compiling a new shape.
+# A longer prompt is computed alone and without padding: its mask, a square of its length, would cost more than
+# compiling a new shape.
 UNPADDED = 4096
 
 
@@ -95,8 +96,9 @@ class TorchBackend:
         group: dict[int, Job] = {}
         for key, job in taken:
             first = next(iter(group.values()), job)
+            room = 0 if _rest(job) > UNPADDED else self._batched_tokens
             width = bucket(_rest(job)) * (len(group) + 1)
-            if group and (width > self._batched_tokens or bool(_prefix(job)) != bool(_prefix(first))):
+            if group and (width > room or bool(_prefix(job)) != bool(_prefix(first))):
                 yield group
                 group = {}
             group[key] = job
@@ -125,9 +127,7 @@ class TorchBackend:
         prefixes = [_prefix(job) for job in group.values()]
         rests = [job.prompt[len(prefix) :] for job, prefix in zip(group.values(), prefixes, strict=True)]
         past, past_mask = pad_left([states[prefix] for prefix in prefixes], device=self._model.device)
-        width = max(map(len, rests))
-        if len(rests) > 1 or width <= UNPADDED:
-            width = bucket(width)
+        width = _padded(max(map(len, rests)))
         ids = torch.tensor([[0] * (width - len(rest)) + list(rest) for rest in rests])
         own = torch.tensor([[False] * (width - len(rest)) + [True] * len(rest) for rest in rests])
         mask = torch.cat([past_mask, own.to(past_mask.device)], dim=1)
@@ -146,9 +146,9 @@ class TorchBackend:
             states[prefix] = self._prefixes[prefix]
         missing = sorted((prefix for prefix in wanted if prefix not in states), key=len)
         while missing:
-            width = bucket(len(missing[-1]))
+            width = _padded(len(missing[-1]))
             count = max(1, self._batched_tokens // width)
-            batch = [prefix for prefix in missing[-count:] if bucket(len(prefix)) == width]
+            batch = [prefix for prefix in missing[-count:] if _padded(len(prefix)) == width]
             del missing[-len(batch) :]
             states.update(self._compute_prefixes(batch, width))
         return states
@@ -268,6 +268,11 @@ def _most(job: Job) -> int:
 
 def _rest(job: Job) -> int:
     return len(job.prompt) - len(_prefix(job))
+
+
+def _padded(length: int) -> int:
+    """How many columns a prompt of this length takes."""
+    return length if length > UNPADDED else bucket(length)
 
 
 def _affordable_tokens(model: Any) -> int:
