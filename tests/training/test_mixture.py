@@ -206,6 +206,22 @@ def test_facts_in_prose_are_a_task_like_the_needles():
         mixture(replace(source, tokens=(200,)))
 
 
+def test_a_source_may_name_the_score_of_its_answers(tmp_path):
+    sources = (
+        Source(task="vt", tokens=(1400,)),
+        Source(task="file", file=write(tmp_path / "own.jsonl", 20)),
+        Source(task="hotpotqa", file=dataset(tmp_path, "hotpotqa", 20), documents=(12,)),
+    )
+    plain, named = sources, tuple(replace(one, metric="contains") for one in sources)
+    for drawn in (
+        lambda given: mixture(*given, batch=6).draw(2, 6),
+        lambda given: validation(recipe(*given), TOKENIZER),
+    ):
+        own, other = drawn(plain), drawn(named)
+        assert {problem.metric for problem in own} == {"ruler_all", "em", "sub_em"}
+        assert other == [replace(problem, metric="contains") for problem in own]
+
+
 def test_a_question_too_long_comes_at_the_next_longer_length(tmp_path):
     file = dataset(tmp_path, "hotpotqa", 20)
     source = Source(task="hotpotqa", file=file, tokens=(200, 570, 6000))
@@ -289,6 +305,7 @@ def test_validation_must_leave_something_to_learn(tmp_path):
         (Source(task="vt", tokens=(300, 9000)), "vt needs at least .* tokens to be learnt: 300 are too few"),
         (Source(task="vt", documents=(9,)), "vt is generated"),
         (Source(task="vt", tokens=(9000,), file="x.jsonl"), "vt is generated"),
+        (Source(task="vt", tokens=(9000,), metric="exact"), "there is no metric exact"),
         (Source(task="hotpotqa", tokens=(9000,)), "hotpotqa: name its data as file"),
         (Source(task="hotpotqa", file="GOOD"), "hotpotqa: say how long"),
         (Source(task="hotpotqa", file="absent.json", tokens=(9000,)), "there is no file absent.json"),

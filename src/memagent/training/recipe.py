@@ -39,7 +39,8 @@ class Source:
     (in any format that `memagent eval` reads; for the datasets also `hub:OWNER/NAME`). `tokens` are lengths to draw
     from, of which those up to the curriculum's bound are used; `documents` is the other way to say a length. `weight`
     is its share of the mixture. `file` and `paragraphs` name data on disk. `haystack` is a text to hide needles in
-    (empty: the docstrings of Python's library); with `anywhere` it begins at a drawn place of it.
+    (empty: the docstrings of Python's library); with `anywhere` it begins at a drawn place of it. `metric` scores its
+    answers (empty: the task's own), where `[reward]` names none.
     """
 
     task: str
@@ -51,6 +52,7 @@ class Source:
     haystack: str = ""
     anywhere: bool = False
     split: Literal["train", "dev", "all"] = "train"
+    metric: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

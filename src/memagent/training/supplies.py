@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from memagent.errors import InputError, OptionError
+from memagent.scoring import metric_named
 from memagent.tasks import prose, ruler
 from memagent.tasks.official import from_record, kind_of
 from memagent.tasks.problem import Problem
@@ -69,7 +70,7 @@ def open_supply(
     """The supply that a recipe's source names, all of it read and checked; `without` are problems never to give.
 
     Raises:
-        OptionError: no such task, a length that is missing, too short or of no use, or a field of no use.
+        OptionError: no such task or metric, a length that is missing, too short or of no use, or a field of no use.
         DocumentError, InputError, SetupError: data that is not there, cannot be read, or has no problem left.
     """
     if source.task not in TASKS:
@@ -77,11 +78,14 @@ def open_supply(
     _check_fields(source)
     if serves == "train" and source.split == "dev":
         raise OptionError(f"[[data]] {source.task}: the split dev is for reporting: learn from train or all")
+    supply: Supply
     if source.task in GENERATED:
-        return _Generated(source, tokenizer, serves, seed)
-    if source.task == FILE:
-        return _Filed(source, seed, without)
-    return _Questions(source, tokenizer, serves, seed, without)
+        supply = _Generated(source, tokenizer, serves, seed)
+    elif source.task == FILE:
+        supply = _Filed(source, seed, without)
+    else:
+        supply = _Questions(source, tokenizer, serves, seed, without)
+    return _Scored(supply, source.metric) if source.metric else supply
 
 
 def _check_fields(source: Source) -> None:
@@ -96,6 +100,20 @@ def _check_fields(source: Source) -> None:
         raise OptionError(f"{task}: name its data as file (a path, or {HUB}OWNER/NAME)")
     if source.task != FILE and not (source.tokens or source.documents):
         raise OptionError(f"{task}: say how long its documents are, as tokens = [2048, 4096]")
+    if source.metric:
+        metric_named(source.metric)
+
+
+class _Scored:
+    """Another supply's problems, their answers scored by `metric`."""
+
+    def __init__(self, supply: Supply, metric: str) -> None:
+        self.name, self.size, self.lengths, self.notes = supply.name, supply.size, supply.lengths, supply.notes
+        self._supply, self._metric = supply, metric
+
+    def problem(self, number: int, place: int) -> Problem:
+        """See `Supply.problem`."""
+        return replace(self._supply.problem(number, place), metric=self._metric)
 
 
 class _Generated:
