@@ -27,7 +27,7 @@ from memagent.errors import OptionError
 from memagent.evaluation.outcome import Outcome
 from memagent.evaluation.reporting.figures import draw_curve
 from memagent.evaluation.reporting.markdown import markdown
-from memagent.evaluation.reporting.sections import Grid, Section, percent, sections
+from memagent.evaluation.reporting.sections import Section, grid, sections
 from memagent.evaluation.reporting.table import Table
 from memagent.models.adapters import read_adapter
 from memagent.models.local import suggested
@@ -249,17 +249,7 @@ def strictly(table: Table) -> Section:
         "a box or behind 'the answer is' alone. contains: an accepted answer stands in the final one, as whole words; "
         "em: it is the final one. See docs/scoring.md."
     )
-    grids = (
-        Grid(
-            ("method", *(length.label for length in table.lengths)),
-            tuple(
-                (method, *(percent(table.score(method, length, FEW[-1], metric)) for length in table.lengths))
-                for method in table.methods
-            ),
-            metric,
-        )
-        for metric in STRICT
-    )
+    grids = (grid(table, FEW[-1], metric, metric) for metric in STRICT)
     return Section("RULER-HotpotQA by stricter scores", (told, *grids))
 
 

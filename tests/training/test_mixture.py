@@ -212,12 +212,10 @@ def test_a_source_may_name_the_score_of_its_answers(tmp_path):
         Source(task="file", file=write(tmp_path / "own.jsonl", 20)),
         Source(task="hotpotqa", file=dataset(tmp_path, "hotpotqa", 20), documents=(12,)),
     )
-    plain, named = sources, tuple(replace(one, metric="contains") for one in sources)
-    for drawn in (
-        lambda given: mixture(*given, batch=6).draw(2, 6),
-        lambda given: validation(recipe(*given), TOKENIZER),
-    ):
-        own, other = drawn(plain), drawn(named)
+    named = tuple(replace(one, metric="contains") for one in sources)
+    learnt = [mixture(*given, batch=6).draw(2, 6) for given in (sources, named)]
+    held = [validation(recipe(*given), TOKENIZER) for given in (sources, named)]
+    for own, other in (learnt, held):
         assert {problem.metric for problem in own} == {"ruler_all", "em", "sub_em"}
         assert other == [replace(problem, metric="contains") for problem in own]
 

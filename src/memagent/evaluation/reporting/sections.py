@@ -43,7 +43,7 @@ def sections(table: Table, ran: Mapping[str, Mapping[str, Any]]) -> list[Section
     """All sections but the readings themselves. `ran` has the settings that each method ran with."""
     found = [_scores(table)]
     if len(table.tasks) > 1:
-        found.append(Section("Scores by task", tuple(_grid(table, task, task) for task in table.tasks)))
+        found.append(Section("Scores by task", tuple(grid(table, task, task) for task in table.tasks)))
     if len(table.methods) > 1:
         found.append(_comparisons(table))
     found += [_failures(table), *_changes(table), _costs(table), _metrics(table), _settings(ran)]
@@ -80,12 +80,14 @@ def _scores(table: Table) -> Section:
         "could not be read has no answer and counts as wrong."
     )
     picture = Picture("curve", "Score against length")
-    return Section("Scores", (_grid(table, None), f"{told}{average}{interval}", *_uneven(table), picture))
+    return Section("Scores", (grid(table, None), f"{told}{average}{interval}", *_uneven(table), picture))
 
 
-def _grid(table: Table, task: str | None, caption: str = "") -> Grid:
+def grid(table: Table, task: str | None, caption: str = "", metric: str | None = None) -> Grid:
+    """Each method's score at each length: of a task or of all, by a metric or by the main one."""
     rows = (
-        (method, *(percent(table.score(method, length, task)) for length in table.lengths)) for method in table.methods
+        (method, *(percent(table.score(method, length, task, metric)) for length in table.lengths))
+        for method in table.methods
     )
     return Grid(("method", *(length.label for length in table.lengths)), tuple(rows), caption)
 
@@ -201,8 +203,8 @@ def _costs(table: Table) -> Section:
         "calls and tokens are all that were made, those in vain included. Peak memory is this process's while the "
         "method worked at that length (for an endpoint, the client's)."
     )
-    grid = Grid(("method", "length", *names, "peak memory, MB"), rows)
-    return Section("Cost", (grid, told, *_growth(table), Picture("cost", "Cost against length")))
+    costs = Grid(("method", "length", *names, "peak memory, MB"), rows)
+    return Section("Cost", (costs, told, *_growth(table), Picture("cost", "Cost against length")))
 
 
 def _cost(table: Table, method: str, length: Length) -> Iterator[str]:

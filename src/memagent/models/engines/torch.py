@@ -96,9 +96,8 @@ class TorchBackend:
         group: dict[int, Job] = {}
         for key, job in taken:
             first = next(iter(group.values()), job)
-            room = 0 if _rest(job) > UNPADDED else self._batched_tokens
-            width = bucket(_rest(job)) * (len(group) + 1)
-            if group and (width > room or bool(_prefix(job)) != bool(_prefix(first))):
+            crowded = bucket(_rest(job)) * (len(group) + 1) > self._batched_tokens
+            if group and (crowded or _rest(job) > UNPADDED or bool(_prefix(job)) != bool(_prefix(first))):
                 yield group
                 group = {}
             group[key] = job
