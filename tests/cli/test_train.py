@@ -131,6 +131,19 @@ def test_a_dry_run_prints_the_whole_recipe_and_runs_nothing(memagent, runs, here
     assert memagent("train", "again.toml", "--dry-run").out == done.out
 
 
+def test_a_dry_run_names_the_files_that_a_run_would_miss(memagent, here):
+    (here / "mine.jsonl").write_text("")
+    first = "{task='hotpotqa', tokens=[2048], file='mine.jsonl', paragraphs='far/more.jsonl'}"
+    second = "{task='niah_single_2', tokens=[2048], haystack='novel.txt'}"
+    third = "{task='niah_single_3', tokens=[2048], haystack='train'}, {task='file', file='hub:someone/something'}"
+    done = memagent("train", "mine.toml", "--dry-run", "--set", f"data=[{first}, {second}, {third}]")
+    missing = [line for line in done.err.splitlines() if line.startswith("data: ")]
+    assert done.status == 0
+    assert missing == [
+        f"data: there is no file {name} here, which a run needs" for name in ("far/more.jsonl", "novel.txt")
+    ]
+
+
 def test_too_little_memory_is_said_before_the_first_step(memagent, runs, monkeypatch):
     monkeypatch.setattr(memory.Machine, "here", lambda: memory.Machine(room=3 * 10**9))
     for more in ([], ["--dry-run"]):
@@ -155,6 +168,9 @@ def test_too_little_memory_is_said_before_the_first_step(memagent, runs, monkeyp
         (["mine.toml", "--set", "learner.lr"], "write KEY=VALUE"),
         (["mine.toml", "--set", "reading.chunk_tokens=0"], "chunk-tokens must be at least 1"),
         (["mine.toml", "--set", "base.name=no-such-base"], "there is no model no-such-base"),
+        (["mine.toml", "--set", "data=[{task='vt', tokens=[900], metric='exact'}]"], "there is no metric exact"),
+        (["mine.toml", "--set", "validation.data=[{task='qa'}]", "--dry-run"], "there is no task qa to learn from"),
+        (["mine.toml", "--set", "data=[{task='file', file='gone.jsonl'}]"], "there is no file gone.jsonl, which"),
         (["mine.toml", "--export", "onnx"], "--export onnx: take adapter, merged, gguf"),
         (["mine.toml", "--export", "adapter", "--set", "tuning.rank=0"], "all weights are trained"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from memagent.cli.evaluate import Interrupted
 from memagent.cli.options import Names
 from memagent.cli.outcome import for_eyes
 from memagent.cli.train_view import TrainView
-from memagent.errors import OptionError
+from memagent.errors import DocumentError, OptionError
 from memagent.extras import extra
 
 if TYPE_CHECKING:
@@ -80,9 +81,11 @@ def command(
         raise OptionError("--whole is for runs on a cluster: say --on verl")
     with extra("train", "training"):
         from memagent.training.exporting import check_exports
+        from memagent.training.mixture import check_data
         from memagent.training.recipe import Recipe
     found = Recipe.read(recipe, changes)
     found.check()
+    absent = check_data(found)
     check_exports(found, exports)
     folder = output or RUNS / recipe.stem
     if on is not None:
@@ -93,6 +96,9 @@ def command(
         return 0
     if dry_run:
         click.echo(found.text(), nl=False)
+        _tell_absent(absent)
+    elif absent:
+        raise DocumentError(f"there is no file {absent[0]}, which the recipe's [[data]] names")
     if leads():
         _forecast(found, for_eyes(), shown=dry_run)
     if not dry_run:
@@ -138,6 +144,11 @@ def _forecast(recipe: Recipe, console: Console, *, shown: bool) -> None:
         ):
             console.print(line, soft_wrap=True)
     check_memory(recipe, model, sizes, machine)
+
+
+def _tell_absent(files: Sequence[str]) -> None:
+    for name in files:
+        for_eyes().print(f"data: there is no file {name} here, which a run needs", soft_wrap=True)
 
 
 def _tokens_line(tokens: StepTokens | None) -> str:

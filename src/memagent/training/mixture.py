@@ -10,12 +10,16 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from pathlib import Path
+from typing import get_args
 
 from memagent.errors import InputError, OptionError
 from memagent.tasks.problem import Problem
+from memagent.tasks.qa.corpus import Side
+from memagent.tasks.qa.sources import HUB
 from memagent.tokens import Tokenizer
 from memagent.training.recipe import Curriculum, Recipe, Source
-from memagent.training.supplies import Supply, key_of, open_supply, seed_of
+from memagent.training.supplies import Supply, check_source, key_of, open_supply, seed_of
 
 
 class Shares:
@@ -109,6 +113,22 @@ def _length(supply: Supply, turn: int, bound: float) -> int:
     """One of the supply's lengths up to a bound, each in its turn; its shortest where all are longer."""
     short = [place for place, length in enumerate(supply.lengths) if length <= bound]
     return short[turn % len(short)] if short else 0
+
+
+def check_data(recipe: Recipe) -> list[str]:
+    """What can be told of a recipe's data before anything is loaded: the files it names that are not there.
+
+    Raises:
+        OptionError: a source makes no sense.
+    """
+    for source in recipe.data:
+        check_source(source, "train")
+    for source in recipe.validation.data:
+        check_source(source, "report")
+    sources = (*recipe.data, *recipe.validation.data)
+    named = dict.fromkeys(name for one in sources for name in (one.file, one.paragraphs, one.haystack))
+    elsewhere = ("", *get_args(Side))  # nothing is named, or a text that comes with Python
+    return [name for name in named if name not in elsewhere and not name.startswith(HUB) and not Path(name).is_file()]
 
 
 def validation(recipe: Recipe, tokenizer: Tokenizer) -> list[Problem]:

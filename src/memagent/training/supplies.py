@@ -73,11 +73,7 @@ def open_supply(
         OptionError: no such task or metric, a length that is missing, too short or of no use, or a field of no use.
         DocumentError, InputError, SetupError: data that is not there, cannot be read, or has no problem left.
     """
-    if source.task not in TASKS:
-        raise OptionError(f"[[data]] there is no task {source.task} to learn from: take {', '.join(TASKS)}")
-    _check_fields(source)
-    if serves == "train" and source.split == "dev":
-        raise OptionError(f"[[data]] {source.task}: the split dev is for reporting: learn from train or all")
+    check_source(source, serves)
     supply: Supply
     if source.task in GENERATED:
         supply = _Generated(source, tokenizer, serves, seed)
@@ -88,8 +84,15 @@ def open_supply(
     return _Scored(supply, source.metric) if source.metric else supply
 
 
-def _check_fields(source: Source) -> None:
+def check_source(source: Source, serves: Side) -> None:
+    """What can be told without its data and without a model.
+
+    Raises:
+        OptionError: no such task or metric, or a field that is missing or of no use.
+    """
     task = f"[[data]] {source.task}"
+    if source.task not in TASKS:
+        raise OptionError(f"[[data]] there is no task {source.task} to learn from: take {', '.join(TASKS)}")
     if source.task in GENERATED and (source.file or source.paragraphs or source.documents):
         raise OptionError(f"{task} is generated: it takes tokens, and no file, paragraphs or documents")
     if source.task not in HIDDEN and (source.haystack or source.anywhere):
@@ -100,6 +103,8 @@ def _check_fields(source: Source) -> None:
         raise OptionError(f"{task}: name its data as file (a path, or {HUB}OWNER/NAME)")
     if source.task != FILE and not (source.tokens or source.documents):
         raise OptionError(f"{task}: say how long its documents are, as tokens = [2048, 4096]")
+    if serves == "train" and source.split == "dev":
+        raise OptionError(f"{task}: the split dev is for reporting: learn from train or all")
     if source.metric:
         metric_named(source.metric)
 
