@@ -144,6 +144,18 @@ def test_a_dry_run_names_the_files_that_a_run_would_miss(memagent, here):
     ]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["--set", "data=[{task='niah_single_2', tokens=[2048], haystack='novels'}]"],
+        ["--set", "validation.problems=0", "--set", "validation.data=[{task='file', file='gone.jsonl'}]"],
+    ],
+)
+def test_a_folder_of_texts_and_data_that_is_not_used_are_no_missing_files(memagent, runs, here, changes):
+    (here / "novels").mkdir()
+    assert memagent("train", "mine.toml", *changes).status == 0 and len(runs) == 1
+
+
 def test_too_little_memory_is_said_before_the_first_step(memagent, runs, monkeypatch):
     monkeypatch.setattr(memory.Machine, "here", lambda: memory.Machine(room=3 * 10**9))
     for more in ([], ["--dry-run"]):

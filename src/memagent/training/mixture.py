@@ -121,14 +121,16 @@ def check_data(recipe: Recipe) -> list[str]:
     Raises:
         OptionError: a source makes no sense.
     """
+    validating = recipe.validation.data if recipe.validation.problems else ()
     for source in recipe.data:
         check_source(source, "train")
-    for source in recipe.validation.data:
+    for source in validating:
         check_source(source, "report")
-    sources = (*recipe.data, *recipe.validation.data)
-    named = dict.fromkeys(name for one in sources for name in (one.file, one.paragraphs, one.haystack))
+    named = dict.fromkeys(
+        name for one in (*recipe.data, *validating) for name in (one.file, one.paragraphs, one.haystack)
+    )
     elsewhere = ("", *get_args(Side))  # nothing is named, or a text that comes with Python
-    return [name for name in named if name not in elsewhere and not name.startswith(HUB) and not Path(name).is_file()]
+    return [name for name in named if name not in elsewhere and not name.startswith(HUB) and not Path(name).exists()]
 
 
 def validation(recipe: Recipe, tokenizer: Tokenizer) -> list[Problem]:
