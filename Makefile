@@ -15,6 +15,8 @@ Q   ?= Which exception does division by zero raise?
 ASK ?=
 TRAIN ?=
 
+.DELETE_ON_ERROR:
+
 .PHONY: help setup model ask train reader results ablations test test-cluster check wheel-test bench clean
 
 help:  ## Show this list.
@@ -41,7 +43,7 @@ ask: export ASK_Q = $(Q)
 ask: $(MODEL) $(REFERENCE)  ## Read a document and answer: make ask DOC=book.txt Q="Who inherits the house?"
 	HF_HUB_OFFLINE=1 $(BIN)/memagent ask "$$ASK_DOC" -q "$$ASK_Q" $(ASK)
 
-train: $(MODEL)  ## Train the embedded model on generated problems: about 12 minutes, resumed where it stopped.
+train: $(MODEL)  ## Train the embedded model on generated problems: 12 minutes with AMX, resumed where it stopped.
 	HF_HUB_OFFLINE=1 $(BIN)/memagent train recipes/cpu.toml $(if $(wildcard runs/cpu/recipe.toml),--resume) $(TRAIN)
 
 # The runs behind the reader in the box, each from the adapter of the one before.

@@ -91,7 +91,8 @@ def evaluated(variant: Variant, samples: int, length: str) -> list[Outcome]:
     adapter = trained("warm", "recipes/ablation.toml", variant.warm)
     if variant.rl is not None:
         adapter = trained("rl", "recipes/ablation-rl.toml", variant.rl, [f"base.adapter={adapter}"])
-    results = adapter.parent / "-".join([variant.method, length, *(word.lstrip("-") for word in variant.reads)])
+    reads = [word.lstrip("-") for word in variant.reads]
+    results = adapter.parent / "-".join([variant.method, length, str(samples), *reads])
     methods = ["--protocols", "none", "--baseline", variant.method] if variant.method != "reading" else []
     found = evaluate(results, "ruler", "--tasks", ",".join(TASKS), "--lengths", length, "--limit", samples,
                      "--adapter", adapter, *methods, *variant.reads)  # fmt: skip
@@ -115,14 +116,15 @@ def against(found: Sequence[Outcome], reference: Sequence[Outcome]) -> Estimate:
 
 def row(name: str, found: Sequence[Outcome], reference: Sequence[Outcome]) -> str:
     """A line of the table."""
-    score, beside, copied = scored(found), against(found, reference), fidelity(found)
+    score, beside = scored(found), against(found, reference)
+    false, copied = false_changes(found), fidelity(found)
     of_tasks = (interval([one.score for one in of_task(found, task)]).mean for task in TASKS)
     told = (
         name,
         f"{100 * score.mean:.1f} [{100 * score.low:.0f}, {100 * score.high:.0f}]",
         " · ".join(f"{100 * mean:.0f}" for mean in of_tasks),
         "" if found == reference else f"{100 * beside.mean:+.1f} [{100 * beside.low:.0f}, {100 * beside.high:.0f}]",
-        f"{false_changes(found):,.0f}",
+        "–" if false is None else f"{false:,.0f}",
         "–" if copied is None else f"{100 * copied:.0f}%",
     )
     return f"| {' | '.join(told)} |"

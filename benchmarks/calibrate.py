@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from measuring import plainly
 from memagent import Reader
 from memagent.cli.options import Tokens
+from memagent.errors import OptionError
 from memagent.models import ModelOptions, open_model
 from memagent.models.base import Model
 from memagent.models.tokenizers import load_tokenizer
@@ -90,6 +91,8 @@ def main() -> None:
 
 async def measure(given: argparse.Namespace) -> None:
     """Read and print."""
+    if given.samples < 1:
+        raise OptionError(f"--samples must be at least 1, not {given.samples}")
     asked = list(problems(given.haystack, Tokens().convert(given.tokens, None, None), given.samples))
     model = await open_model(ModelOptions(adapter=given.adapter))
     settings = Settings(gate=OPEN, sift=0.0, chunk_tokens=given.chunk_tokens)

@@ -9,7 +9,7 @@ order           knows which of two things came first
     python benchmarks/case_study.py runs/case-study.jsonl --samples 20 --tokens 4k
     memagent eval runs/case-study.jsonl --limit 20 -o runs/case-study
 
-Facts stand in different eighths of a text of Python's language reference, so that chunks of a quarter part them. Names
+Facts stand at different eighths of a text of Python's language reference, so that chunks of an eighth part them. Names
 are invented, so that no model knows them.
 """
 
@@ -21,7 +21,9 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from measuring import plainly
 from memagent.cli.options import Tokens
+from memagent.errors import OptionError
 from memagent.models.tokenizers import load_tokenizer
 from memagent.tasks import jsonl
 from memagent.tasks.haystacks import haystack
@@ -103,7 +105,13 @@ CASES: Mapping[str, Callable[[Iterator[str], random.Random], Case]] = {
 
 
 def text(said: list[str], others: list[str], hay: list[str], rng: random.Random) -> str:
-    """Hay with `said` in order, each in a part of its own, and `others` anywhere."""
+    """Hay with `said` in order, each at the beginning of another part, and `others` anywhere.
+
+    Raises:
+        OptionError: there is too little hay for that.
+    """
+    if len(hay) < PARTS:
+        raise OptionError(f"{len(hay)} sentences of the text are too few to part facts: give more --tokens")
     places = sorted(rng.sample(range(1, PARTS), len(said)))
     at = {round(place * len(hay) / PARTS): [fact] for place, fact in zip(places, said, strict=True)}
     for other in others:
@@ -121,7 +129,7 @@ def problems(samples: int, tokens: int, seed: int) -> Iterator[Problem]:
             question, answers, facts, others = make(names(rng), rng)
             first = rng.randrange(len(sentences))
             hay, used = [], sum(map(tokenizer.count, (*facts, *others)))
-            for sentence in itertools.chain(sentences[first:], sentences):
+            for sentence in itertools.chain(sentences[first:], itertools.cycle(sentences)):
                 used += tokenizer.count(" " + sentence)
                 if used > tokens:
                     break
@@ -145,10 +153,12 @@ def main() -> None:
     parser.add_argument("--tokens", default="4k", help="of each text (default: 4k)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    if given.samples < 1:
+        raise OptionError(f"--samples must be at least 1, not {given.samples}")
     given.file.parent.mkdir(parents=True, exist_ok=True)
     tokens = Tokens().convert(given.tokens, None, None)
     print(f"{jsonl.write(given.file, problems(given.samples, tokens, given.seed))} problems in {given.file}")
 
 
 if __name__ == "__main__":
-    main()
+    plainly(main)

@@ -31,14 +31,9 @@ def score(found: Sequence[Outcome]) -> float:
     return mean(one.score for one in found)
 
 
-def known_false_changes(found: Sequence[Outcome]) -> float | None:
-    """False changes a million tokens; None for a task whose facts are not known."""
-    return None if any(one.false_changes is None for one in found) else false_changes(found)
-
-
 SIGNS: Mapping[str, Callable[[Sequence[Outcome]], float | None]] = {
     f"score at {NEAR}": score,
-    "false changes a million tokens": known_false_changes,
+    "false changes a million tokens": false_changes,
     "copied exactly": fidelity,
 }
 

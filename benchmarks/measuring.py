@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from click import ClickException
+
 from memagent.errors import MemagentError
 from memagent.evaluation.outcome import Outcome
 
@@ -20,8 +22,9 @@ def plainly(main: Callable[[], None]) -> None:
     """Run a program; what is wrong with its input is one line and status 2."""
     try:
         main()
-    except MemagentError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+    except (MemagentError, ClickException, OSError) as error:
+        said = error.format_message() if isinstance(error, ClickException) else error
+        print(f"{Path(sys.argv[0]).name}: {said}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -49,9 +52,11 @@ def differences(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[flo
     return [one.score - first[one.index] for one in after]
 
 
-def false_changes(found: Sequence[Outcome]) -> float:
-    """Changes at sections without a part of a fact, a million tokens."""
-    return 1e6 * sum(one.false_changes or 0 for one in found) / max(1, sum(one.document_tokens for one in found))
+def false_changes(found: Sequence[Outcome]) -> float | None:
+    """Changes at sections without a part of a fact, a million tokens; None where no facts are known."""
+    known = [(one.false_changes, one.document_tokens) for one in found if one.false_changes is not None]
+    tokens = sum(tokens for _, tokens in known)
+    return 1e6 * sum(false for false, _ in known) / tokens if tokens else None
 
 
 def fidelity(found: Sequence[Outcome]) -> float | None:

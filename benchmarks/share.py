@@ -46,7 +46,8 @@ def row(name: str, pairs: Sequence[Pair]) -> str:
     changed = paired(*(differences(before, after) for before, after in pairs))
     false = [false_changes([one for found in side for one in found]) for side in zip(*pairs, strict=True)]
     told = (name, f"{sum(len(after) for _, after in pairs)}", *map(shown, (*scores, changed)))
-    return f"| {' | '.join(told)} | {false[0]:,.0f} → {false[1]:,.0f} |"
+    rates = ("–" if one is None else f"{one:,.0f}" for one in false)
+    return f"| {' | '.join(told)} | {' → '.join(rates)} |"
 
 
 def shown(found: Estimate) -> str:

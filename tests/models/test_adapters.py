@@ -14,6 +14,7 @@ from tests.models import tiny
 from memagent.errors import SetupError
 from memagent.models.adapters import base_hash, merged_gguf, read_adapter
 from memagent.models.gguf_files import GGUF
+from memagent.models.local import suggested
 
 RANK = 4
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -158,6 +159,10 @@ def test_a_missing_file_is_one_line(copied, name):
         ("adapter_config.json", b"{}"),
         ("adapter_config.json", b'{"r": "four", "lora_alpha": 1}'),
         ("adapter_config.json", b'{"r": 0, "lora_alpha": 1}'),
+        ("adapter_config.json", b'{"r": 4, "lora_alpha": NaN}'),
+        ("adapter_config.json", b'{"r": 4, "lora_alpha": 1, "rank_pattern": {"*": 8}}'),
+        ("adapter_config.json", b'{"r": 4, "lora_alpha": 1, "rank_pattern": ["a"]}'),
+        ("adapter_config.json", b"[" * 100_000),
         ("adapter_model.safetensors", b""),
         ("adapter_model.safetensors", b"\xff" * 10),
         ("memagent.json", b"\xff"),
@@ -170,7 +175,9 @@ def test_a_corrupt_file_is_one_line(copied, name, content):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("halves", [{}, {"A": (2, 8)}, {"A": (2, 8), "B": (8, 3)}, {"X": (2, 2)}])
+@pytest.mark.parametrize(
+    "halves", [{}, {"A": (2, 8)}, {"A": (2, 8), "B": (8, 3)}, {"A": (2,), "B": (8, 2)}, {"X": (2, 2)}]
+)
 def test_weights_that_are_no_pairs_are_refused(copied, halves):
     tensors = {
         f"base_model.model.model.norm.lora_{half}.weight": numpy.zeros(shape, numpy.float32)
@@ -187,6 +194,22 @@ def test_other_kinds_than_plain_lora_are_refused(copied, setting):
     (copied / "adapter_config.json").write_text(json.dumps({**config, **setting}))
     with pytest.raises(SetupError, match="LoRA"):
         read_adapter(copied)
+
+
+@pytest.mark.parametrize(
+    ("told", "complaint"),
+    [
+        ({"chunk_tokens": "many"}, r"chunk_tokens = 'many', which is no int"),
+        ({"memory_tokens": True}, r"memory_tokens = True, which is no int"),
+        ({"gate": "high"}, r"gate = 'high', which is no float or int"),
+        ({"sift": float("inf")}, r"sift = inf, which is no float or int"),
+        ({"verbatim": "false"}, r"verbatim = 'false', which is no bool"),
+    ],
+)
+def test_a_card_that_says_what_cannot_be(copied, told, complaint):
+    (copied / "memagent.json").write_text(json.dumps({"gate": 1, "reread": None, **told}))
+    with pytest.raises(SetupError, match=complaint):
+        suggested(read_adapter(copied))
 
 
 def test_hashes_tell_weights_apart_and_are_kept(cache, tmp_path, tiny_folder, tiny_gguf, monkeypatch):

@@ -130,8 +130,12 @@ def test_a_hub_model_that_is_there_in_part_is_fetched(cache, monkeypatch, tmp_pa
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    pull("org/model")
+    with pytest.raises(SetupError, match=r"org/model on the Hugging Face hub has no model\.safetensors"):
+        pull("org/model")
     assert asked == [True, False]
+    for name in ("a.safetensors", "b.safetensors", "model.safetensors"):
+        (tmp_path / name).write_bytes(b"weights")
+    assert pull("org/model") == tmp_path
 
 
 def test_what_fails_half_way_leaves_nothing(tmp_path):

@@ -13,7 +13,8 @@ import pytest
 import torch
 from tests.models import tiny
 
-from memagent.errors import InputError, OptionError
+from memagent.errors import InputError, JournalError, OptionError, SetupError
+from memagent.locks import alone
 from memagent.models.adapters import read_adapter
 from memagent.models.local import suggested
 from memagent.reading import Journal, Settings
@@ -90,6 +91,29 @@ def test_a_card_may_not_tell_what_no_reader_can_do(base, problems, tmp_path):
     output = Output(reads=Reads(gate=3.0))
     with pytest.raises(OptionError, match="--gate"):
         train(recipe(base, problems, output=output), tmp_path / "run")
+
+
+def test_a_run_that_could_not_begin_leaves_no_folder(base, problems, tmp_path):
+    run = recipe(base, problems, steps=1, validation=Validation(problems=0))
+    with pytest.raises(SetupError, match="is no adapter"):
+        train(replace(run, base=Base(name=str(base), adapter=str(tmp_path / "gone"))), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train(run, tmp_path / "run")
+
+
+def test_one_process_at_a_time_works_in_a_folder(base, problems, tmp_path):
+    run = recipe(base, problems, steps=1, validation=Validation(problems=0))
+    train(run, tmp_path / "run")
+    with alone(tmp_path / "run"), pytest.raises(JournalError, match="another process is at work"):
+        train(run, tmp_path / "run", resume=True)
+    train(run, tmp_path / "run", resume=True)
+
+
+def test_the_card_tells_the_steps_that_were_taken(base, problems, tmp_path):
+    run = recipe(base, problems, steps=2, validation=Validation(problems=0))
+    train(run, tmp_path / "run")
+    train(replace(run, steps=1), tmp_path / "run", resume=True)
+    assert read_adapter(tmp_path / "run" / "adapter").card["trained"]["steps"] == 2
 
 
 @pytest.mark.parametrize("kind", ["rl", "warm-start"])

@@ -13,16 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from memagent.atomic import write_whole
 from memagent.errors import InputError, JournalError
 from memagent.evaluation.outcome import Outcome, Peak
 from memagent.evaluation.recipe import Recipe
+from memagent.locks import LOCK, alone
 from memagent.reading import Journal
 
 RECIPE, RESULTS, PEAKS, DATA, READINGS = "recipe.toml", "results.jsonl", "peaks.json", "data.json", "readings"
-LOCK = ".lock"
 
 
 class ResultFolder:
@@ -129,17 +127,12 @@ class ResultFolder:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        held = filelock.FileLock(self.path / LOCK, timeout=0)
-        try:
-            held.acquire()
-        except filelock.Timeout:
-            raise JournalError(f"another process is at work in {self.path}: wait for it") from None
-        try:
-            yield
-        finally:
-            if not (self.path / RECIPE).exists():
-                (self.path / LOCK).unlink(missing_ok=True)
-            held.release()
+        with alone(self.path):
+            try:
+                yield
+            finally:
+                if not (self.path / RECIPE).exists():
+                    (self.path / LOCK).unlink(missing_ok=True)
 
 
 # How the command line calls what a recipe has under another name.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 CONFIG_NAME, WEIGHTS_NAME, CARD_NAME = "adapter_config.json", "adapter_model.safetensors", "memagent.json"
 _KEY = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.default)?\.weight")
+# What numbers, names and shapes that cannot be come to.
+_CORRUPT = (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, re.error)
 _REFUSED = {"use_dora": False, "bias": "none", "modules_to_save": None, "fan_in_fan_out": False}
 
 
@@ -104,7 +107,7 @@ def read_adapter(folder: Path) -> Adapter:
         raw = (folder / WEIGHTS_NAME).read_bytes()
         tensors = {name: _as_array(view) for name, view in safetensors.deserialize(raw)}  # type: ignore[no-untyped-call]
         parts = _pair(tensors, config)
-    except (OSError, ValueError, ArithmeticError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (*_CORRUPT, safetensors.SafetensorError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SetupError(f"the adapter {folder / WEIGHTS_NAME} is corrupt: {reason}") from error
     card = folder / CARD_NAME
@@ -182,8 +185,10 @@ def _pair(tensors: Mapping[str, Array], config: Mapping[str, Any]) -> dict[str, 
         raise ValueError("it holds no weights")
     parts = {name: LowRank(half["A"], half["B"], _scale(name, config)) for name, half in halves.items()}
     for name, part in parts.items():
-        if part.up.shape[1] != part.down.shape[0]:
-            raise ValueError(f"the halves of {name} differ in rank")
+        if part.up.ndim != 2 or part.down.ndim != 2 or part.up.shape[1] != part.down.shape[0]:
+            raise ValueError(f"the halves of {name} are no matrices of one rank")
+        if not math.isfinite(part.scale):
+            raise ValueError(f"the scale of {name} is {part.scale}")
     return {f"{name}.weight": part for name, part in parts.items()}
 
 
@@ -232,7 +237,7 @@ def _write(path: Path, text: str) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SetupError(f"{path} is no JSON: {error}") from error
     if not isinstance(loaded, dict):
         raise SetupError(f"{path} is no JSON object")

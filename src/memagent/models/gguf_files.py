@@ -53,9 +53,9 @@ class GGUF:
         self.path = path
         try:
             self._reader = gguf.GGUFReader(str(path))
+            self.architecture = str(self.field("general.architecture"))
         except (OSError, ValueError, IndexError) as error:
             raise SetupError(f"{path} is not a readable GGUF file: {error}") from error
-        self.architecture = str(self.field("general.architecture"))
 
     def field(self, name: str) -> Any:
         """A metadata value, or None."""
@@ -68,8 +68,15 @@ class GGUF:
 
     @property
     def window(self) -> int:
-        """Prompt plus completion, in tokens."""
-        return int(self.setting("context_length"))
+        """Prompt plus completion, in tokens.
+
+        Raises:
+            SetupError: the file does not say.
+        """
+        length = self.setting("context_length")
+        if not isinstance(length, int):
+            raise SetupError(f"{self.path} does not say how long its window is ({self.architecture}.context_length)")
+        return length
 
     @property
     def end_ids(self) -> tuple[int, ...]:

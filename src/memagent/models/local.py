@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from memagent.errors import OptionError, SetupError, WindowOverflow
-from memagent.models.adapters import Adapter, merged_gguf, read_adapter
+from memagent.models.adapters import CARD_NAME, Adapter, merged_gguf, read_adapter
 from memagent.models.base import Completion, Price, Prompt, Request
 from memagent.models.engines.base import Backend, Engine, Job, Output, Precision, Submits
 from memagent.models.engines.rope import RopeScaling
@@ -36,9 +37,13 @@ EMBEDDED_READS: Mapping[str, str | float] = {
     "memory_tokens": 64,
     "read_ahead": 8,
 }
-_SUGGESTED = (
-    "protocol", "chunk_tokens", "memory_tokens", "read_ahead", "gate", "verbatim", "confirm", "sift", "reread",
-)  # fmt: skip
+# What an adapter's card may say about reading, and of which kinds that must be.
+_SUGGESTED: Mapping[str, tuple[type, ...]] = {
+    "protocol": (str,),
+    **dict.fromkeys(("chunk_tokens", "memory_tokens", "read_ahead"), (int,)),
+    **dict.fromkeys(("gate", "sift"), (float, int)),
+    **dict.fromkeys(("verbatim", "confirm", "reread"), (bool,)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +273,18 @@ def suggestions(found: Source, adapter: Adapter | None) -> dict[str, str | float
 
 
 def suggested(adapter: Adapter) -> dict[str, str | float]:
-    """How an adapter is to be read with, as far as its card says."""
+    """How an adapter is to be read with, as far as its card says.
+
+    Raises:
+        SetupError: it says something that cannot be.
+    """
     card = adapter.card or {}
-    return {name: card[name] for name in _SUGGESTED if isinstance(card.get(name), str | int | float)}
+    told = {name: card[name] for name in _SUGGESTED if card.get(name) is not None}
+    for name, value in told.items():
+        if type(value) not in _SUGGESTED[name] or (isinstance(value, float) and not math.isfinite(value)):
+            kinds = " or ".join(kind.__name__ for kind in _SUGGESTED[name])
+            raise SetupError(f"{adapter.folder / CARD_NAME} says {name} = {value!r}, which is no {kinds}")
+    return told
 
 
 def _installed(module: str) -> bool:

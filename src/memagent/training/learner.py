@@ -51,11 +51,13 @@ class LearnerSettings:
     def check(self) -> None:
         """Raise OptionError where a value makes no sense."""
         for name in ("lr", "clip_norm", "most_columns", "patience"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise OptionError(f"[learner] {name} must be above 0, not {getattr(self, name)}")
         for name in ("warmup", "decay", "weight_decay"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise OptionError(f"[learner] {name} must be 0 or more, not {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise OptionError(f"[learner] betas must be two shares below 1, not {list(self.betas)}")
 
 
 @dataclass(slots=True)

@@ -6,8 +6,11 @@ how weights were worked out (`advantages.token_weights`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from memagent.errors import OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +30,15 @@ class Objective:
     dual_clip: float | None = None
     kl: float = 1e-3
     importance_cap: float | None = None
+
+    def check(self) -> None:
+        """Raise OptionError where a value makes no sense."""
+        for name, least in (("clip_low", 0), ("clip_high", 0), ("kl", 0), ("dual_clip", 1), ("importance_cap", 0)):
+            value = getattr(self, name)
+            if value is not None and not least <= value < math.inf:
+                raise OptionError(f"[objective] {name} must be {least} or more, not {value}")
+        if self.importance_cap == 0:
+            raise OptionError("[objective] importance_cap must be above 0: at 0 nothing is learnt")
 
 
 # What the published scripts run with: symmetric clip, dual clip, and the mean of each rank's tokens.

@@ -7,6 +7,7 @@ rewards, optimizers or files of checkpoints.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class Tuning:
 
     def check(self) -> None:
         """Raise OptionError where a value makes no sense."""
-        if self.rank < 0 or (self.rank and not self.alpha > 0):
+        if self.rank < 0 or (self.rank and not 0 < self.alpha < math.inf):
             raise OptionError("[tuning] rank must be 0 (all weights) or more, and alpha above 0")
         if self.precision not in PRECISIONS:
             raise OptionError(f"[tuning] precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")

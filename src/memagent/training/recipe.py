@@ -7,6 +7,7 @@ how any of it is done.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,10 +186,13 @@ class Recipe:
         self.tuning.check()
         self.reward.check()
         self.learner.check()
+        self.objective.check()
         self.warm_start.check()
         if not self.data:
             raise OptionError("the recipe names no [[data]]")
         _positive("", {"steps": self.steps})
+        if not 0 <= self.seed < 2**63:
+            raise OptionError(f"seed must be a number from 0 to 2**63 - 1, not {self.seed}")
         _positive("[output] ", {"checkpoint": self.output.checkpoint, "keep": self.output.keep})
         if self.output.part_mib < 0:
             raise OptionError(f"[output] part_mib must be 0 or more, not {self.output.part_mib}")
@@ -200,7 +204,7 @@ class Recipe:
             raise OptionError(
                 f"[rollouts] problems ({rollouts.problems}) must be a multiple of updates ({rollouts.updates})"
             )
-        if rollouts.temperature <= 0:
+        if not 0 < rollouts.temperature < math.inf:
             raise OptionError("[rollouts] temperature must be above 0: rollouts are sampled")
         if rollouts.refills < 0 or self.validation.problems < 0:
             raise OptionError("[rollouts] refills and [validation] problems must be 0 or more")
@@ -247,7 +251,7 @@ def _positive(where: str, values: dict[str, int]) -> None:
 
 
 def _check_source(source: Source) -> None:
-    if source.weight <= 0:
+    if not 0 < source.weight < math.inf:
         raise OptionError(f"[[data]] {source.task}: weight must be above 0, not {source.weight}")
     if any(length < 1 for length in (*source.tokens, *source.documents)):
         raise OptionError(f"[[data]] {source.task}: lengths must be at least 1")

@@ -154,7 +154,7 @@ def metrics(
         clip_fraction=_mean([one.clip_fraction for one in updates]),
         drift=_mean([one.drift for one in updates]),
         keep_rate=total.kept / max(1, total.chunks),
-        false_changes=1e6 * total.false_changes / max(1, total.document_tokens),
+        false_changes=total.false_rate,
         memory_tokens=total.memory_tokens / max(1, total.readings),
         dropped_groups=experience.dropped,
         sampled=total.conversations,

@@ -97,6 +97,6 @@ def _decisions(facts: Sequence[Fact], turns: Sequence[Turn]) -> Iterator[bool]:
             yield turn.changed == bool(new)
 
 
-def false_changes(problem: Problem, turns: Sequence[Turn]) -> int:
-    """How many chunks without any part of a fact changed the memory; 0 where no facts are known."""
-    return needless(problem, ((turn.start, turn.end) for turn in turns if turn.changed)) or 0
+def false_changes(problem: Problem, turns: Sequence[Turn]) -> int | None:
+    """How many chunks without any part of a fact changed the memory; None where no facts are known."""
+    return needless(problem, ((turn.start, turn.end) for turn in turns if turn.changed))

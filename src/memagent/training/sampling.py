@@ -134,18 +134,23 @@ def seeds(problems: Sequence[Problem], *, size: int, seed: int, first: int = 0, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Sums over readings: chunks, how many of them left the memory alone, how many changed it without any part of a
-    fact in them (where facts are known), tokens of documents and of final memories, and of calls as if nothing were
-    shared."""
+    """Sums over readings: chunks, how many of them left the memory alone, tokens of final memories, and of calls as if
+    nothing were shared; over those of problems whose facts are known, chunks that changed the memory without any part
+    of a fact in them, and `judged_tokens`, those of the documents."""
 
     readings: int = 0
     chunks: int = 0
     kept: int = 0
     false_changes: int = 0
-    document_tokens: int = 0
+    judged_tokens: int = 0
     memory_tokens: int = 0
     call_tokens: int = 0
     conversations: int = 0
+
+    @property
+    def false_rate(self) -> float:
+        """False changes a million tokens; 0 where no facts are known."""
+        return 1e6 * self.false_changes / max(1, self.judged_tokens)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
@@ -154,12 +159,13 @@ class Tally:
 def tally(one: Made, tokenizer: Tokenizer) -> Tally:
     """A reading's part of the sums."""
     turns, reading = one.read.turns, one.read.reading
+    false = false_changes(one.problem, turns)
     return Tally(
         readings=1,
         chunks=len(turns),
         kept=sum(not turn.changed for turn in turns),
-        false_changes=false_changes(one.problem, turns),
-        document_tokens=reading.coverage.document_tokens,
+        false_changes=false or 0,
+        judged_tokens=0 if false is None else reading.coverage.document_tokens,
         memory_tokens=tokenizer.count(reading.memory),
         call_tokens=sum(call.prompt_tokens + call.completion_tokens for call in one.calls),
         conversations=len(one.calls),

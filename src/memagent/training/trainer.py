@@ -16,13 +16,12 @@ from pathlib import Path
 
 import torch
 
-from memagent.errors import InputError
 from memagent.reading import Journal
 from memagent.tasks.problem import Problem
 from memagent.training.checkpoints import Checkpoints, Saved
+from memagent.training.claim import CHECKPOINTS, claimed
 from memagent.training.curve import draw_run
 from memagent.training.exports import card, check_adapter, write_adapter, write_merged
-from memagent.training.folders import write_file
 from memagent.training.imitating import imitate
 from memagent.training.log import Log, Records, RunLog, read_log
 from memagent.training.metrics import StepMetrics, ValidationMetrics
@@ -36,9 +35,7 @@ from memagent.training.rewards import reward_of
 from memagent.training.setup import Parts, prepare
 from memagent.training.validating import validate
 
-RECIPE, CHECKPOINTS, READINGS, CURVE, ADAPTER, MERGED = (
-    "recipe.toml", "checkpoints", "readings", "curve.png", "adapter", "merged",
-)  # fmt: skip
+READINGS, CURVE, ADAPTER, MERGED = "readings", "curve.png", "adapter", "merged"
 Report = Callable[[str], None]
 
 
@@ -55,12 +52,13 @@ def train(
 
     Raises:
         InputError, SetupError: the recipe, its data or a model cannot be used; no step was taken.
+        JournalError: another process is at work in the folder.
         StoppedError: stopped half-way; go on with `resume`.
     """
     recipe.check()
     with joined() as processes, contextlib.ExitStack() as held:
         if processes.leads:
-            claim(recipe, folder, resume=resume)
+            held.enter_context(claimed(recipe, folder, resume=resume))
         processes.wait()
         journal = held.enter_context(contextlib.closing(Journal(folder / READINGS if processes.leads else None)))
         parts = prepare(recipe, journal, processes, report)
@@ -73,24 +71,6 @@ def train(
         if not processes.leads:
             log = Records(read_log(folder))
         run.go(held.enter_context(contextlib.closing(log)))
-
-
-def claim(recipe: Recipe, folder: Path, *, resume: bool) -> None:
-    """Make the folder the recipe's, or see that it is.
-
-    Raises:
-        InputError: it holds another run, or one that was not asked to go on.
-    """
-    kept = folder / RECIPE
-    if kept.exists():
-        if not resume:
-            raise InputError(f"{folder} holds a run already: go on with --resume, or name another folder")
-        if (name := recipe.difference(Recipe.read(kept))) is not None:
-            raise InputError(f"{folder} holds a run with another {name}: name another folder")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not empty and holds no run: name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(kept, recipe.text(), hint="free some space")
 
 
 @dataclass
@@ -269,7 +249,7 @@ class _Run:
         about = {
             "trained": {
                 "kind": self.recipe.kind,
-                "steps": self.recipe.steps if best is None else best.steps_done,
+                "steps": self.steps_done if best is None else best.steps_done,
                 "tasks": sorted({source.task for source in self.recipe.data}),
                 "adapter": self.recipe.base.adapter,
             },

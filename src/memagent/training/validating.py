@@ -35,7 +35,7 @@ async def validate(
         low=found.low,
         high=found.high,
         keep_rate=total.kept / max(1, total.chunks),
-        false_changes=1e6 * total.false_changes / max(1, total.document_tokens),
+        false_changes=total.false_rate,
         memory_tokens=total.memory_tokens / max(1, total.readings),
         scores=tuple(scores),
     )

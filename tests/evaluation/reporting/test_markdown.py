@@ -49,8 +49,14 @@ def test_comparisons_with_the_first_method():
     ]
     found = paired([-1, 0, 0, 0], [-1, 0, 0, 0])
     difference = f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-    assert compared[2][2:] == [difference, "8", "no"]
+    assert compared[2][2:] == [difference, "2", "8", "no"]
     assert "## Compared" not in report(grid(("gated",)))
+
+
+def test_no_comparison_over_lengths_that_met_other_tasks():
+    others = [one for one in grid(("gated", "full")) if (one.method, one.label, one.task) != ("full", "8k", "vt")]
+    compared = rows(report(others), "Compared with gated")[2:]
+    assert [(row[1], row[3]) for row in compared] == [("8k", "1"), ("16k", "2"), ("64k", "2")]
 
 
 def test_a_difference_of_nothing_is_not_negative():

@@ -103,23 +103,27 @@ def _uneven(table: Table) -> Iterator[str]:
 
 def _comparisons(table: Table) -> Section:
     first = table.methods[0]
-    head = ("method", "length", f"difference from {first}", "problems", "excludes 0")
+    head = ("method", "length", f"difference from {first}", "tasks", "problems", "excludes 0")
     told = (
         "Differences on the problems that both methods met, in percentage points, with Bonett and Price's 95% "
-        "interval. In the rows for all lengths a question that is asked at several lengths is one problem."
+        "interval. In the rows for all lengths a question that is asked at several lengths is one problem; there is "
+        "no such row where both methods met other tasks at one length than at another."
     )
     return Section(f"Compared with {first}", (Grid(head, tuple(_compared(table))), told))
 
 
 def _compared(table: Table) -> Iterator[tuple[str, ...]]:
-    spans = (*table.lengths, None) if len(table.lengths) > 1 else table.lengths
+    first = table.methods[0]
     for method in table.methods[1:]:
-        for length in spans:
-            found = table.compare(method, table.methods[0], length)
+        met = {length: tasks for length in table.lengths if (tasks := table.compared_tasks(method, first, length))}
+        alike = len(met) > 1 and len(set(map(tuple, met.values()))) == 1
+        for length in (*met, *([None] if alike else [])):
+            found = table.compare(method, first, length)
             if found is not None:
-                where = length.label if length else "all"
+                count = len(met[length or next(iter(met))])
                 shown = f"{_signed(found.mean)} [{_signed(found.low)}, {_signed(found.high)}]"
-                yield method, where, shown, str(found.count), "yes" if found.excludes_zero else "no"
+                where = length.label if length else "all"
+                yield method, where, shown, str(count), str(found.count), "yes" if found.excludes_zero else "no"
 
 
 def _signed(share: float) -> str:

@@ -90,6 +90,10 @@ class Table:
         known = [group for group in groups if group]
         return paired(*known) if known else None
 
+    def compared_tasks(self, first: str, second: str, length: Length) -> list[str]:
+        """The tasks with problems at a length that both methods met."""
+        return [task for task in self.tasks if self._differences(first, second, (length,), task)]
+
     def has_answers(self, method: str, length: Length) -> bool:
         """Whether any problem of a length came to an answer: where all overflow, nothing is worked on."""
         return self.median(method, length, lambda outcome: outcome.score) is not None

@@ -16,12 +16,12 @@ from memagent.errors import InputError, SetupError, StoppedError
 from memagent.evaluation.cost.architecture import Architecture
 from memagent.extras import extra
 from memagent.models.tokenizers import load_tokenizer
+from memagent.training.claim import claim
 from memagent.training.cluster import checking, configuration, data, weights
 from memagent.training.cluster.configuration import ASSUMED_TOKENS, Cluster, Places
 from memagent.training.folders import write_file
 from memagent.training.forecast import architecture_of, mean_chunks, plan_of, sizes_of
 from memagent.training.recipe import Recipe
-from memagent.training.trainer import claim
 
 _RESOLVED = ("protocol", "chunk_tokens", "memory_tokens", "answer_tokens")
 Report = Callable[[str], None]
