@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which colour-blind people tell apart, and markers for those who print in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255")
-MARKERS = "osD^vPX*<"
+MARKERS = "osD^vPX*<>hdp"  # more than colours, so that the tenth line has a look of its own
 COLUMNS = 4  # of panels, where there are several tasks
 SPREAD = 0.03  # of a factor of two, by which methods stand beside each other, and
 SHARE = 0.3  # of the way to the next length, which all of them take together at most
