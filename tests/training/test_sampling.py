@@ -136,7 +136,10 @@ def test_the_sums_over_readings(tokenizer):
     assert chunks >= 3
     found = tally(one, model.tokenizer)
     assert (found.readings, found.chunks, found.kept, found.false_changes) == (1, chunks, chunks - 2, 1)
-    assert found.conversations == chunks + 1 and found.call_tokens > found.document_tokens > 0
+    assert found.conversations == chunks + 1 and found.call_tokens > found.judged_tokens > 0
+    assert found.false_rate == pytest.approx(1e6 / found.judged_tokens)
+    unknown = tally(replace(one, problem=replace(asked, facts=())), model.tokenizer)
+    assert (unknown.false_changes, unknown.judged_tokens, unknown.false_rate) == (0, 0, 0)
     assert (found + found).chunks == 2 * chunks
 
 
