@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
 import platformdirs
 
 from memagent.errors import InputError, JournalError, SetupError
+from memagent.locks import held
 from memagent.reading.result import Start
 
 _SCHEMA = """
@@ -152,21 +152,10 @@ class Journal:
         if self.folder is None:
             yield
             return
-        path = self.folder / "locks" / f"{reading_id}.lock"
-        try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            held = filelock.FileLock(path, timeout=0)
-            held.acquire()
-        except filelock.Timeout:
-            raise JournalError(
-                f"reading {reading_id} is in use by another process: wait for it, or ask without --resume"
-            ) from None
-        except OSError as error:
-            raise JournalError(f"cannot lock reading {reading_id}: {error.strerror}") from error
-        try:
+        name = f"reading {reading_id}"
+        busy = f"{name} is in use by another process: wait for it, or ask without --resume"
+        with held(self.folder / "locks" / f"{reading_id}.lock", busy=busy, name=name):
             yield
-        finally:
-            held.release()  # the file stays: whoever waits for it must not be left with a deleted one
 
     def begin(self, entry: Entry) -> None:
         """Write down a reading, unless it is there already."""

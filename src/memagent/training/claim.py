@@ -33,8 +33,8 @@ def claimed(recipe: Recipe, folder: Path, *, resume: bool) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         begun = (folder / RECIPE).exists()
+        claim(recipe, folder, resume=resume)
         try:
-            claim(recipe, folder, resume=resume)
             yield
         finally:
             if not begun and not any((folder / CHECKPOINTS).glob("*")):
